@@ -1,0 +1,238 @@
+package stream
+
+import (
+	"cmp"
+	"runtime"
+	"slices"
+	"sync"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"spillway/dispatch/store"
+)
+
+// hub hands every new event to every live socket that may see it. It follows the
+// feed once for all of them, builds one frame an event and decides once a filter.
+type hub struct {
+	// chunk is how many events are handed out before the writers get a turn, so
+	// that one long round does not overrun sockets that keep up.
+	chunk int
+	// overruns counts queues that ran full.
+	overruns prometheus.Counter
+
+	mu sync.Mutex
+	// position is the last place seen of each partition, and complete how far
+	// all are complete. A registered socket gets all that comes after both.
+	position []store.Place
+	complete store.Place
+	// ready is closed once position and complete are known.
+	ready   chan struct{}
+	isReady bool
+	groups  map[string]*group
+}
+
+// group is the sockets whose filters decide the same.
+type group struct {
+	filter  *filter
+	sockets map[*socket]struct{}
+}
+
+func newHub(partitions, queue int, overruns prometheus.Counter) *hub {
+	return &hub{
+		chunk:    max(queue/4, 1),
+		overruns: overruns,
+		position: make([]store.Place, partitions),
+		ready:    make(chan struct{}),
+		groups:   make(map[string]*group),
+	}
+}
+
+// restart sets a new place in the feed. The sockets registered cannot know what
+// they miss: they catch up from the store, and find any gap there.
+func (h *hub) restart(from []store.Place) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	copy(h.position, from)
+	h.complete = store.Place{}
+	if h.isReady {
+		h.ready, h.isReady = make(chan struct{}), false
+	}
+	for _, g := range h.groups {
+		for k := range g.sockets {
+			k.queue.stop(restarted)
+		}
+	}
+	clear(h.groups)
+}
+
+// from is where to follow the feed on.
+func (h *hub) from() []store.Place {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	out := slices.Clone(h.position)
+	for p := range out {
+		out[p] = later(out[p], h.complete)
+	}
+	return out
+}
+
+// emit hands out a round. The feed calls it, one round after the other.
+func (h *hub) emit(round store.Round) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if len(h.groups) > 0 {
+		frames := h.frames(round)
+		for len(frames) > 0 {
+			n := min(h.chunk, len(frames))
+			h.distribute(frames[:n:n])
+			h.passed(frames[:n])
+			if frames = frames[n:]; len(frames) > 0 {
+				h.mu.Unlock()
+				runtime.Gosched()
+				h.mu.Lock()
+			}
+		}
+	} else {
+		for p, entries := range round.Entries {
+			if n := len(entries); n > 0 {
+				h.position[p] = later(h.position[p], entries[n-1].Place)
+			}
+		}
+	}
+	h.complete = later(h.complete, round.Complete)
+	if !h.isReady {
+		h.isReady = true
+		close(h.ready)
+	}
+	return nil
+}
+
+// frames builds the frames of a round, in the order of their places.
+func (h *hub) frames(round store.Round) []*frame {
+	var frames []*frame
+	for p, entries := range round.Entries {
+		for i := range entries {
+			m := mark{partition: p, place: entries[i].Place, watermark: h.complete}
+			frames = append(frames, newFrame(m, &entries[i]))
+		}
+	}
+	slices.SortStableFunc(frames, func(a, b *frame) int {
+		if c := a.mark.place.Compare(b.mark.place); c != 0 {
+			return c
+		}
+		return cmp.Compare(a.mark.partition, b.mark.partition)
+	})
+	return frames
+}
+
+func (h *hub) passed(frames []*frame) {
+	for _, f := range frames {
+		h.position[f.mark.partition] = later(h.position[f.mark.partition], f.mark.place)
+	}
+}
+
+// distribute pushes a run of frames to all groups. Holds mu.
+func (h *hub) distribute(frames []*frame) {
+	for key, g := range h.groups {
+		matched, bytes := g.choose(frames)
+		if len(matched) == 0 {
+			continue
+		}
+		for k := range g.sockets {
+			if !k.queue.push(matched, bytes) {
+				h.overruns.Inc()
+				delete(g.sockets, k)
+			}
+		}
+		if len(g.sockets) == 0 {
+			delete(h.groups, key)
+		}
+	}
+}
+
+func (g *group) choose(frames []*frame) ([]*frame, int64) {
+	var matched []*frame
+	var bytes int64
+	for _, f := range frames {
+		if g.filter.matches(f.entry.Type, f.entry.Payload, &f.facts) {
+			matched = append(matched, f)
+			bytes += int64(len(f.wire))
+		}
+	}
+	return matched, bytes
+}
+
+// announce sends every live socket its stream:position.
+func (h *hub) announce() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if !h.isReady {
+		return
+	}
+	f := positionFrame(mark{place: h.complete, watermark: h.complete})
+	one := []*frame{f}
+	for _, g := range h.groups {
+		for k := range g.sockets {
+			k.queue.offer(one, int64(len(f.wire)))
+		}
+	}
+}
+
+// level is where the hub is: it has handed out, or passed by, every event up to
+// target in each partition, and all partitions are complete up to complete.
+// False while the hub does not know.
+func (h *hub) level() (target []store.Place, complete store.Place, ok bool) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.levelLocked()
+}
+
+func (h *hub) levelLocked() ([]store.Place, store.Place, bool) {
+	if !h.isReady {
+		return nil, store.Place{}, false
+	}
+	return slices.Clone(h.position), h.complete, true
+}
+
+// register lets the socket's queue flow: it gets every event after the level
+// that is returned.
+func (h *hub) register(k *socket) (target []store.Place, complete store.Place, ok bool) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	target, complete, ok = h.levelLocked()
+	if !ok {
+		return nil, store.Place{}, false
+	}
+	k.queue.reset()
+	g := h.groups[k.filter.key]
+	if g == nil {
+		g = &group{filter: k.filter, sockets: make(map[*socket]struct{})}
+		h.groups[k.filter.key] = g
+	}
+	g.sockets[k] = struct{}{}
+	return target, complete, true
+}
+
+// unregister takes the socket out; once it returns nothing more is pushed.
+func (h *hub) unregister(k *socket) {
+	if k.filter == nil {
+		return
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	g := h.groups[k.filter.key]
+	if g == nil {
+		return
+	}
+	delete(g.sockets, k)
+	if len(g.sockets) == 0 {
+		delete(h.groups, k.filter.key)
+	}
+}
+
+// whenReady is closed once the hub knows where it is.
+func (h *hub) whenReady() <-chan struct{} {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.ready
+}

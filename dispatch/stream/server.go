@@ -1,0 +1,231 @@
+// Package stream sends events to whoever listens, over WebSockets.
+//
+//	store.Feed ──Follow──▶ hub ──one frame an event──▶ queue of each socket ──▶ writer ──▶ reader
+//	     └──Read, for a socket that comes back with since──────────────────────▶┘
+//
+// Every event a reader may see reaches it, in the order of its partition, and
+// what it has had of all partitions is told by the one id it saw last: a reader
+// that comes back with it misses nothing, and what comes twice has the same uid.
+//
+// Nobody waits for a reader. A live socket has a bounded queue; where that runs
+// over, the socket reads from the store like one that comes back, and is closed
+// with 4008 if it is not level again soon. Where the store no longer holds what a
+// reader needs the socket is closed with 4009: a gap is always told.
+//
+// The first message of a socket that is level is a stream:position, so that it
+// can come back even if it never saw an event.
+package stream
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+
+	"github.com/fasthttp/websocket"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/valyala/fasthttp"
+
+	"spillway/dispatch/store"
+)
+
+// Feed is where the events come from.
+type Feed = store.Feed
+
+// Server serves /ws.
+type Server struct {
+	cfg      Config
+	feed     Feed
+	logger   *slog.Logger
+	metrics  *metrics
+	hub      *hub
+	turns    *turns
+	upgrader websocket.FastHTTPUpgrader
+	verifier atomic.Pointer[verifier]
+
+	// ctx ends when closing begins.
+	ctx    context.Context
+	cancel context.CancelFunc
+
+	mu sync.Mutex
+	// sockets are those whose run has not returned; running counts them and the
+	// goroutines of Start. Nothing is added once closing is true.
+	sockets map[*socket]struct{}
+	running sync.WaitGroup
+	started bool
+	closing bool
+}
+
+// New makes a server. It serves once Start was called.
+func New(cfg Config, feed Feed, logger *slog.Logger, reg prometheus.Registerer) (*Server, error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, fmt.Errorf("configure stream: %w", err)
+	}
+	if n := feed.Partitions(); n < 1 || n > maxPartition+1 {
+		return nil, fmt.Errorf("configure stream: feed has %d partitions, must have 1 to %d", n, maxPartition+1)
+	}
+	m, err := newMetrics(reg)
+	if err != nil {
+		return nil, err
+	}
+	s := &Server{
+		cfg: cfg, feed: feed, logger: logger, metrics: m,
+		hub:     newHub(feed.Partitions(), cfg.Queue, m.overruns),
+		turns:   newTurns(cfg.CatchUps),
+		sockets: make(map[*socket]struct{}),
+	}
+	s.upgrader = websocket.FastHTTPUpgrader{
+		ReadBufferSize:  readBuffer,
+		WriteBufferPool: &sync.Pool{},
+		CheckOrigin:     func(ctx *fasthttp.RequestCtx) bool { return s.allowsOrigin(ctx) },
+	}
+	s.ctx, s.cancel = context.WithCancel(context.Background())
+	if err := s.Reload(cfg.Secret, cfg.PublicKey); err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+// Reload changes the key that tokens are verified with from now on. Open sockets
+// stay until their tokens expire.
+func (s *Server) Reload(secret, publicKey string) error {
+	v, err := newVerifier(secret, publicKey)
+	if err != nil {
+		return fmt.Errorf("load token key: %w", err)
+	}
+	s.verifier.Store(v)
+	return nil
+}
+
+// Handler answers /ws: it upgrades, or says what is wrong. A bad token does not
+// keep it from upgrading, for a browser could not read the answer.
+func (s *Server) Handler(ctx *fasthttp.RequestCtx) {
+	switch {
+	case !ctx.IsGet():
+		ctx.Error("only GET opens a WebSocket\n", fasthttp.StatusMethodNotAllowed)
+		ctx.Response.Header.Set(fasthttp.HeaderAllow, fasthttp.MethodGet)
+		return
+	case !websocket.FastHTTPIsWebSocketUpgrade(ctx):
+		ctx.Error("this is a WebSocket: connect with ws:// or wss://\n", fasthttp.StatusUpgradeRequired)
+		ctx.Response.Header.Set(fasthttp.HeaderUpgrade, "websocket")
+		return
+	case !s.hasRoom():
+		s.metrics.refused.Inc()
+		ctx.Error("too many sockets are open, try again\n", fasthttp.StatusServiceUnavailable)
+		ctx.Response.Header.Set(fasthttp.HeaderRetryAfter, "5")
+		return
+	}
+	req := copyRequest(ctx)
+	// An error was answered by Upgrade itself.
+	_ = s.upgrader.Upgrade(ctx, func(ws *websocket.Conn) { s.serve(ws, req) })
+}
+
+// copyRequest takes what is needed of a request that is gone once it is upgraded.
+func copyRequest(ctx *fasthttp.RequestCtx) request {
+	query := ctx.QueryArgs()
+	req := request{
+		token:  string(query.Peek("token")),
+		since:  string(query.Peek("since")),
+		events: string(query.Peek("events")),
+		phones: string(query.Peek("phone_number_id")),
+	}
+	const scheme = "bearer "
+	header := string(ctx.Request.Header.Peek(fasthttp.HeaderAuthorization))
+	if len(header) > len(scheme) && strings.EqualFold(header[:len(scheme)], scheme) {
+		req.token = strings.TrimSpace(header[len(scheme):])
+	}
+	return req
+}
+
+func (s *Server) allowsOrigin(ctx *fasthttp.RequestCtx) bool {
+	origin := string(ctx.Request.Header.Peek(fasthttp.HeaderOrigin))
+	if origin == "" || len(s.cfg.AllowedOrigins) == 0 {
+		return true
+	}
+	return slices.ContainsFunc(s.cfg.AllowedOrigins, func(allowed string) bool {
+		return allowed == "*" || strings.EqualFold(allowed, origin)
+	})
+}
+
+func (s *Server) hasRoom() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return !s.closing && len(s.sockets) < s.cfg.Sockets
+}
+
+// serve owns an upgraded connection until it returns.
+func (s *Server) serve(ws *websocket.Conn, req request) {
+	k := newSocket(s, ws, req)
+	if end := s.enter(k); end != nil {
+		k.refuse(end)
+		return
+	}
+	defer s.leave(k)
+	k.run()
+}
+
+// enter counts the socket in, unless there is no more room since Handler looked.
+func (s *Server) enter(k *socket) *ending {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closing {
+		return shutdown()
+	}
+	if len(s.sockets) >= s.cfg.Sockets {
+		return &ending{code: tryLater, reason: "too many sockets are open"}
+	}
+	s.sockets[k] = struct{}{}
+	s.running.Add(1)
+	s.metrics.sockets.Inc()
+	return nil
+}
+
+func (s *Server) leave(k *socket) {
+	s.mu.Lock()
+	delete(s.sockets, k)
+	s.mu.Unlock()
+	s.metrics.sockets.Dec()
+	s.running.Done()
+}
+
+// Start begins to follow the feed. It is to be called once, before Close.
+func (s *Server) Start() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.started || s.closing {
+		return
+	}
+	s.started = true
+	s.running.Go(s.follow)
+	s.running.Go(s.announce)
+}
+
+// Close ends all sockets with 1012 and waits until they and the server's own
+// goroutines are gone. When ctx ends first it cuts the connections, waits for the
+// rest, and returns the error of ctx. It may be called twice.
+func (s *Server) Close(ctx context.Context) error {
+	s.mu.Lock()
+	s.closing = true
+	s.mu.Unlock()
+	s.cancel()
+	done := make(chan struct{})
+	go func() {
+		s.running.Wait()
+		close(done)
+	}()
+	select {
+	case <-done:
+		return nil
+	case <-ctx.Done():
+	}
+	s.mu.Lock()
+	for k := range s.sockets {
+		k.cut()
+	}
+	s.mu.Unlock()
+	<-done
+	return fmt.Errorf("close stream: %w", ctx.Err())
+}
