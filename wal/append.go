@@ -1,0 +1,183 @@
+package wal
+
+import (
+	"fmt"
+	"sync"
+
+	"github.com/cockroachdb/pebble/v2"
+)
+
+// queueLimit bounds the requests that wait for the committer. Their bytes are
+// their callers', and bounded there.
+const queueLimit = 16384
+
+// The reasons an Append is refused for, as the metric has them.
+const (
+	refusedFull   = "full"
+	refusedDisk   = "disk"
+	refusedQueue  = "queue"
+	refusedClosed = "closed"
+	refusedFailed = "failed"
+)
+
+var refusals = [...]string{refusedFull, refusedDisk, refusedQueue, refusedClosed, refusedFailed}
+
+// Made once: a log that refuses is busy enough.
+var (
+	errFullBytes = fmt.Errorf("%w: records that are not dispatched yet reach log.max_bytes", ErrFull)
+	errFullDisk  = fmt.Errorf("%w: free disk space is below log.min_free", ErrFull)
+	errFullQueue = fmt.Errorf("%w: %d requests wait for the disk", ErrFull, queueLimit)
+)
+
+// request is what the committer is asked for: a record, or any other write.
+type request struct {
+	lane   Lane
+	record Record
+	// write is nil for a record. It runs in the committer, perhaps after its
+	// caller has gone, and may check before it writes, but not fail after.
+	write func(*pebble.Batch) error
+	err   error
+	// done has room for the answer, so that the committer never waits.
+	done chan error
+}
+
+// Append takes a record into a lane and returns nil only when it survives power
+// loss. It waits for one sync, or two. An error other than ErrFailed means that
+// nothing was kept; after ErrFailed the record may or may not be on disk. No
+// byte of r is used after Append returned. Errors: ErrFull, ErrClosed,
+// ErrFailed, ErrTooLarge.
+func (l *Log) Append(lane Lane, r Record) error {
+	if err := checkRecord(&r); err != nil {
+		return err
+	}
+	reason, err := l.admit()
+	if err == nil {
+		q := l.requests.Get().(*request)
+		q.lane, q.record = lane, r
+		reason, err = l.submit(q)
+	}
+	if err != nil {
+		l.metrics.refuse(reason)
+	}
+	return err
+}
+
+// admit says whether there is room, and if not why.
+func (l *Log) admit() (reason string, err error) {
+	switch {
+	case l.hasFailed():
+		return refusedFailed, l.failure
+	case l.space.short():
+		return refusedDisk, errFullDisk
+	case l.unreleasedBytes() >= l.config.MaxBytes:
+		return refusedFull, errFullBytes
+	}
+	return "", nil
+}
+
+// do has the committer run write in its next batch and waits for the sync.
+func (l *Log) do(write func(*pebble.Batch) error) error {
+	q := l.requests.Get().(*request)
+	q.write = write
+	_, err := l.submit(q)
+	return err
+}
+
+// submit hands q to the committer and waits for its answer. It returns q to
+// the pool, except where the committer may still hold it.
+func (l *Log) submit(q *request) (reason string, err error) {
+	if reason, err = l.queue.put(q); err == nil {
+		select {
+		case err = <-q.done:
+		case <-l.failed:
+			return refusedFailed, l.abandoned()
+		}
+	}
+	done := q.done
+	*q = request{done: done}
+	l.requests.Put(q)
+	if err != nil && reason == "" {
+		reason = refusedFailed
+	}
+	return reason, err
+}
+
+// abandoned waits until the committer no longer copies what was asked of it,
+// which it does not begin to after a failure.
+func (l *Log) abandoned() error {
+	l.committer.encoding.Lock()
+	defer l.committer.encoding.Unlock()
+	return l.failure
+}
+
+// queue is where requests wait for the committer, in order.
+type queue struct {
+	mu      sync.Mutex
+	waiting []*request
+	closed  bool
+	// wake has room for one: it is sent to when waiting is no longer empty.
+	wake chan struct{}
+}
+
+func newQueue() *queue { return &queue{wake: make(chan struct{}, 1)} }
+
+func (q *queue) put(r *request) (reason string, err error) {
+	q.mu.Lock()
+	n := len(q.waiting)
+	switch {
+	case q.closed:
+		reason, err = refusedClosed, ErrClosed
+	case n >= queueLimit:
+		reason, err = refusedQueue, errFullQueue
+	default:
+		q.waiting = append(q.waiting, r)
+	}
+	q.mu.Unlock()
+	if n == 0 && err == nil {
+		q.signal()
+	}
+	return reason, err
+}
+
+func (q *queue) signal() {
+	select {
+	case q.wake <- struct{}{}:
+	default:
+	}
+}
+
+// take waits for requests and exchanges them for an empty slice. None means
+// that the queue was closed and is empty.
+func (q *queue) take(empty []*request) []*request {
+	for {
+		q.mu.Lock()
+		if len(q.waiting) > 0 || q.closed {
+			taken := q.waiting
+			q.waiting = empty
+			q.mu.Unlock()
+			return taken
+		}
+		q.mu.Unlock()
+		<-q.wake
+	}
+}
+
+func (q *queue) len() int {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return len(q.waiting)
+}
+
+func (q *queue) isClosed() bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.closed
+}
+
+// close refuses further requests; those that wait are still taken.
+func (q *queue) close() {
+	q.mu.Lock()
+	q.closed = true
+	q.mu.Unlock()
+	q.signal()
+}

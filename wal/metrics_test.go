@@ -1,0 +1,117 @@
+package wal
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
+)
+
+// metricsText is what TestMetrics wants, with places for the sizes.
+const metricsText = `
+# HELP spillway_log_bytes Bytes of the records kept.
+# TYPE spillway_log_bytes gauge
+spillway_log_bytes{lane="bulk"} %d
+spillway_log_bytes{lane="express"} %d
+# HELP spillway_log_dead_letters Dead letters kept.
+# TYPE spillway_log_dead_letters gauge
+spillway_log_dead_letters 1
+# HELP spillway_log_dead_letters_bytes Bytes of the dead letters kept.
+# TYPE spillway_log_dead_letters_bytes gauge
+spillway_log_dead_letters_bytes %d
+# HELP spillway_log_oldest_seconds Age of the oldest record kept, 0 without one.
+# TYPE spillway_log_oldest_seconds gauge
+spillway_log_oldest_seconds{lane="bulk"} 60
+spillway_log_oldest_seconds{lane="express"} 60
+# HELP spillway_log_queue_requests Requests that wait for the next batch.
+# TYPE spillway_log_queue_requests gauge
+spillway_log_queue_requests 0
+# HELP spillway_log_records Records kept.
+# TYPE spillway_log_records gauge
+spillway_log_records{lane="bulk"} 1
+spillway_log_records{lane="express"} 2
+# HELP spillway_log_refused_total Records refused, by reason.
+# TYPE spillway_log_refused_total counter
+spillway_log_refused_total{reason="closed"} 0
+spillway_log_refused_total{reason="disk"} 0
+spillway_log_refused_total{reason="failed"} 0
+spillway_log_refused_total{reason="full"} 1
+spillway_log_refused_total{reason="queue"} 0
+# HELP spillway_log_unreleased_bytes Bytes of the records not released yet.
+# TYPE spillway_log_unreleased_bytes gauge
+spillway_log_unreleased_bytes{lane="bulk"} %d
+spillway_log_unreleased_bytes{lane="express"} %d
+# HELP spillway_log_unreleased_records Records not released yet.
+# TYPE spillway_log_unreleased_records gauge
+spillway_log_unreleased_records{lane="bulk"} 1
+spillway_log_unreleased_records{lane="express"} 1
+`
+
+func TestMetrics(t *testing.T) {
+	config := memConfig()
+	config.MaxBytes = minMaxBytes
+	k := newClock(&config)
+	reg := prometheus.NewRegistry()
+	l, err := Open(config, nil, reg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer closeLog(t, l)
+
+	big := testRecord(minMaxBytes)
+	big.Received = k.at
+	appendAt(t, l, Express, k.at)
+	appendAt(t, l, Express, k.at)
+	for _, r := range []Record{big, big} {
+		if err := l.Append(Bulk, r); err != nil && !errors.Is(err, ErrFull) {
+			t.Fatal(err)
+		}
+	}
+	l.Release(Express, 1)
+	if err := l.Bury(letter(Bulk, 1, 0, k.at)); err != nil {
+		t.Fatal(err)
+	}
+	k.pass(time.Minute)
+	tick(t, l)
+
+	small := recordKeySize + recordHeader + len("default") + 32 + len("express 1700000000000000000")
+	large := recordKeySize + recordSize(&big)
+	dead := letter(Bulk, 1, 0, k.at)
+	deadBytes := deadKeySize + len(dead.encode())
+	want := fmt.Sprintf(metricsText, large, 2*small, deadBytes, large, small)
+	names := []string{}
+	for line := range strings.Lines(want) {
+		if name, ok := strings.CutPrefix(line, "# HELP "); ok {
+			names = append(names, strings.Fields(name)[0])
+		}
+	}
+	if err := testutil.GatherAndCompare(reg, strings.NewReader(want), names...); err != nil {
+		t.Error(err)
+	}
+	checkHistograms(t, reg)
+}
+
+// checkHistograms: three records in three batches; identity, release and dead
+// letter are commits without a record.
+func checkHistograms(t *testing.T, reg *prometheus.Registry) {
+	families, err := reg.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := map[string]uint64{"spillway_log_commit_seconds": 6, "spillway_log_commit_records": 3}
+	for _, f := range families {
+		if n, ok := want[f.GetName()]; ok {
+			if got := f.GetMetric()[0].GetHistogram().GetSampleCount(); got != n {
+				t.Errorf("%s has %d samples, want %d", f.GetName(), got, n)
+			}
+			delete(want, f.GetName())
+		}
+	}
+	if len(want) > 0 {
+		t.Errorf("missing: %v", want)
+	}
+}

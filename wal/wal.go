@@ -1,0 +1,368 @@
+// Package wal is the durable log: what it has taken survives power loss.
+//
+//	Append ──▶ queue ──▶ committer ──▶ Pebble batch, one sync ──▶ head ──▶ Reader
+//	             │           ▲                                     │
+//	          ErrFull     janitor ◀──────── Release ◀──────────────┘
+//
+// A record is a signed webhook as it came in. Two lanes, each with its own
+// sequence from 1 without gaps, keep a flood in one from delaying the other.
+// Many goroutines append; one committer writes all that wait as one batch with
+// one sync, and then moves the published heads. Readers stop at the head: what
+// is not known to be on disk is not shown.
+//
+// The promise: Append returns nil only when the record survives power loss.
+//
+// The log keeps no cursor. Who reads says by Release which records have done
+// their work; those stay for Config.Retain and then go. Records that were not
+// released are never deleted. Dead letters are kept in a range of their own.
+//
+// Where the disk fails the log fails for good: see Config.OnFatal.
+package wal
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math"
+	"sync"
+	"sync/atomic"
+
+	"github.com/cockroachdb/pebble/v2"
+	"github.com/google/uuid"
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// The errors a caller may want to tell apart.
+var (
+	// ErrFull: there is no room now; the same Append may succeed later.
+	ErrFull = errors.New("log full")
+	// ErrClosed: the log was closed, or is closing.
+	ErrClosed = errors.New("log closed")
+	// ErrFailed: the disk failed. Only a new process can append again.
+	ErrFailed = errors.New("log failed")
+	// ErrTooLarge: the record can never be kept.
+	ErrTooLarge = errors.New("record too large")
+	// ErrTrimmed: the record was deleted after its retention.
+	ErrTrimmed = errors.New("record trimmed")
+	// ErrBeyond: the record is not written yet.
+	ErrBeyond = errors.New("record beyond the head of the log")
+	// ErrCorrupt: a record that should be there is missing or cannot be read.
+	ErrCorrupt = errors.New("log corrupt")
+	// ErrLocked: another process has the folder open.
+	ErrLocked = errors.New("folder in use by another process")
+)
+
+// Log is an open log. Its methods may be called from many goroutines.
+type Log struct {
+	config  Config
+	logger  *slog.Logger
+	metrics *metrics
+	space   *space
+
+	db   *pebble.DB
+	lock *pebble.Lock
+	node atomic.Pointer[string]
+
+	lanes [len(Lanes)]*laneState
+	// The dead letters kept, and the bytes of their keys and values.
+	deadCount, deadBytes atomic.Int64
+
+	queue    *queue
+	requests sync.Pool // of *request
+
+	committer *committer
+	janitor   *janitor
+
+	// failed is closed by the first failure, after failure was set.
+	failed   chan struct{}
+	failure  error
+	failOnce sync.Once
+	// serving is set when Open has succeeded: until then it is Open that tells
+	// of a failure.
+	serving atomic.Bool
+
+	// busy counts the reads of db under way. It grows only while closed is
+	// false; both are under access.
+	access sync.Mutex
+	closed bool
+	busy   sync.WaitGroup
+	// closing is closed when Close begins: readers stop waiting.
+	closing   chan struct{}
+	closeOnce sync.Once
+	closeErr  error
+}
+
+// Open opens the log in config.Dir, and makes it where there is none. It fails
+// with ErrLocked where another process has it open.
+func Open(config Config, logger *slog.Logger, reg prometheus.Registerer) (*Log, error) {
+	if err := config.Validate(); err != nil {
+		return nil, fmt.Errorf("open log: %w", err)
+	}
+	if logger == nil {
+		logger = slog.New(slog.DiscardHandler)
+	}
+	l := &Log{
+		config:  config.withDefaults(),
+		logger:  logger,
+		queue:   newQueue(),
+		failed:  make(chan struct{}),
+		closing: make(chan struct{}),
+	}
+	l.requests.New = func() any { return &request{done: make(chan error, 1)} }
+	if err := l.open(reg); err != nil {
+		return nil, fmt.Errorf("open log: %w", err)
+	}
+	return l, nil
+}
+
+func (l *Log) open(reg prometheus.Registerer) (err error) {
+	if l.lock, err = lockFolder(l.config.FS, l.config.Dir); err != nil {
+		return err
+	}
+	l.space = newSpace(l.config.FS, l.config.Dir, l.config.MinFree, l.logger)
+	if l.db, err = l.openPebble(); err != nil {
+		return errors.Join(err, l.unlock())
+	}
+	if err = l.load(); err == nil {
+		l.metrics, err = newMetrics(reg, l)
+	}
+	if err != nil {
+		return errors.Join(err, l.db.Close(), l.unlock())
+	}
+	l.committer = startCommitter(l)
+	if err = l.identify(); err != nil {
+		return errors.Join(err, l.Close())
+	}
+	l.serving.Store(true)
+	l.janitor = startJanitor(l)
+	return nil
+}
+
+// unlock gives the folder up, unless something may still write to it.
+func (l *Log) unlock() error {
+	if l.hasFailed() {
+		return nil
+	}
+	return l.lock.Close()
+}
+
+// load reads the state of an existing log.
+func (l *Log) load() error {
+	if err := l.checkFormat(); err != nil {
+		return err
+	}
+	for _, lane := range Lanes {
+		state, err := loadLane(l.db, lane)
+		if err != nil {
+			return fmt.Errorf("load lane %s: %w", lane, err)
+		}
+		l.lanes[lane] = state
+	}
+	value, err := readKey(l.db, deadCountKey)
+	if err != nil {
+		return err
+	}
+	if len(value) == deadCountSize {
+		count, bytes := decodeDeadCount(value)
+		l.deadCount.Store(count)
+		l.deadBytes.Store(bytes)
+	}
+	for _, lane := range Lanes {
+		if err := l.refreshLane(lane); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// checkFormat reads format and identity; a folder with neither has to be empty.
+func (l *Log) checkFormat() error {
+	format, err := readKey(l.db, formatKey)
+	if err != nil {
+		return err
+	}
+	if format == nil {
+		empty, err := isEmpty(l.db)
+		if err != nil {
+			return err
+		}
+		if !empty {
+			return fmt.Errorf("%w: %s holds data but no log format", ErrCorrupt, l.config.Dir)
+		}
+		return nil
+	}
+	if string(format) != formatVersion {
+		return fmt.Errorf("log format %q in %s is not known to this version, which reads format %s: use the version that wrote it",
+			format, l.config.Dir, formatVersion)
+	}
+	node, err := readKey(l.db, nodeKey)
+	if err != nil {
+		return err
+	}
+	id, err := uuid.ParseBytes(node)
+	if err != nil {
+		return fmt.Errorf("%w: identity: %w", ErrCorrupt, err)
+	}
+	l.setNode(id)
+	return nil
+}
+
+// identify gives a new log its identity.
+func (l *Log) identify() error {
+	if l.node.Load() != nil {
+		return nil
+	}
+	_, err := l.Renew()
+	return err
+}
+
+func (l *Log) setNode(id uuid.UUID) {
+	node := id.String()
+	l.node.Store(&node)
+}
+
+// Node is the log's identity, a UUID made with it.
+func (l *Log) Node() string { return *l.node.Load() }
+
+// Renew gives the log a new identity and returns it once it is on disk. The
+// sequences go on, and no record kept counts as released any more. It is for a
+// log that is not the one a store knows: it lost its tail, was restored from a
+// snapshot, or is a clone. Release must not be called meanwhile.
+func (l *Log) Renew() (string, error) {
+	id := uuid.New()
+	var released [len(Lanes)]uint64
+	err := l.do(func(batch *pebble.Batch) error {
+		errs := []error{batch.Set(formatKey, []byte(formatVersion), nil), batch.Set(nodeKey, []byte(id.String()), nil)}
+		for _, lane := range Lanes {
+			released[lane] = l.First(lane) - 1
+			errs = append(errs, batch.Set(releasedKey(lane), binary.BigEndian.AppendUint64(nil, released[lane]), nil))
+		}
+		return errors.Join(errs...)
+	})
+	if err != nil {
+		return "", fmt.Errorf("renew identity: %w", err)
+	}
+	for _, lane := range Lanes {
+		l.lanes[lane].released.Store(released[lane])
+	}
+	l.setNode(id)
+	return id.String(), nil
+}
+
+// First is the first record kept: 1 in a new log, Head+1 where all are gone.
+func (l *Log) First(lane Lane) uint64 { return l.lanes[lane].start().first }
+
+// Head is the last record published, 0 where there never was one.
+func (l *Log) Head(lane Lane) uint64 { return l.lanes[lane].head.Load() }
+
+// Ready is nil where Append would be tried, else the error it would give.
+func (l *Log) Ready() error {
+	if _, err := l.admit(); err != nil {
+		return err
+	}
+	if l.queue.isClosed() {
+		return ErrClosed
+	}
+	return nil
+}
+
+// fail makes the log refuse everything from now on. It never blocks.
+func (l *Log) fail(cause error) {
+	l.failOnce.Do(func() {
+		l.failure = fmt.Errorf("%w: %w", ErrFailed, cause)
+		close(l.failed)
+		l.logger.Error("log failed", "err", cause)
+		if l.config.OnFatal != nil && l.serving.Load() {
+			go l.config.OnFatal(l.failure)
+		}
+	})
+}
+
+func (l *Log) hasFailed() bool {
+	select {
+	case <-l.failed:
+		return true
+	default:
+		return false
+	}
+}
+
+// enter admits a read of db; leave must follow. ErrClosed once Close began.
+func (l *Log) enter() error {
+	l.access.Lock()
+	defer l.access.Unlock()
+	if l.closed {
+		return ErrClosed
+	}
+	l.busy.Add(1)
+	return nil
+}
+
+func (l *Log) leave() { l.busy.Done() }
+
+// Close refuses new requests, commits those that wait, ends all readers and
+// closes the log; it waits for all of it and may be called twice. A log that
+// failed cannot be closed cleanly, for Pebble may hold its locks for ever:
+// Close then returns the failure, and the folder stays locked until the
+// process ends.
+func (l *Log) Close() error {
+	l.closeOnce.Do(func() { l.closeErr = l.close() })
+	return l.closeErr
+}
+
+func (l *Log) close() error {
+	close(l.closing)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		if l.janitor != nil {
+			l.janitor.stop()
+		}
+		l.queue.close()
+		<-l.committer.done
+		l.refuseReads()
+		l.busy.Wait()
+	}()
+	select {
+	case <-done:
+	case <-l.failed:
+		l.queue.close()
+		l.refuseReads()
+	}
+	l.metrics.unregister()
+	if l.hasFailed() {
+		return l.failure
+	}
+	if err := errors.Join(l.committer.batch.Close(), l.db.Close(), l.lock.Close()); err != nil {
+		return fmt.Errorf("close log: %w", err)
+	}
+	return nil
+}
+
+func (l *Log) refuseReads() {
+	l.access.Lock()
+	l.closed = true
+	l.access.Unlock()
+}
+
+// keptBytes is what the records of both lanes take, keys included.
+func (l *Log) keptBytes() int64 {
+	var sum int64
+	for _, state := range l.lanes {
+		sum += state.kept()
+	}
+	return sum
+}
+
+// unreleasedBytes is the part of keptBytes that must not go.
+func (l *Log) unreleasedBytes() int64 {
+	var sum int64
+	for _, state := range l.lanes {
+		sum += state.unreleased()
+	}
+	return sum
+}
+
+// maxSequence bounds a range of sequences from above.
+const maxSequence = math.MaxUint64
