@@ -1,0 +1,150 @@
+package embedded
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/cockroachdb/pebble/v2"
+	"github.com/google/uuid"
+
+	"spillway/dispatch/event"
+	"spillway/dispatch/store"
+)
+
+// Claim answers each claim. What it writes is not synced: it stands in Pebble's
+// log before the Apply that relies on it, so a lost suffix takes both.
+func (s *Store) Claim(ctx context.Context, claims []store.Claim) (_ []store.Claimed, err error) {
+	done, err := s.begin(ctx, opClaim)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { done(err) }()
+	answers := make([]store.Claimed, len(claims))
+	missing, err := s.lookUp(claims, answers)
+	if err != nil || len(missing) == 0 {
+		return answers, err
+	}
+	if err := s.claimMissing(claims, missing, answers); err != nil {
+		return nil, err
+	}
+	return answers, nil
+}
+
+// lookUp answers what can be answered without writing, and returns the claims
+// that it could not.
+func (s *Store) lookUp(claims []store.Claim, answers []store.Claimed) (missing []int, err error) {
+	for i := range claims {
+		c := claims[i].Customer
+		wa, err := s.ownerOf(c.WABA, c.WaID)
+		if err != nil {
+			return nil, err
+		}
+		user, err := s.ownerOf(c.WABA, c.UserID)
+		if err != nil {
+			return nil, err
+		}
+		known := wa
+		if known == nil {
+			known = user
+		}
+		switch {
+		case claims[i].Message == "" && known == nil:
+			answers[i] = store.Claimed{Contact: c.Candidate()}
+		case claims[i].Message == "" || allKnown(c, wa, user):
+			answers[i] = store.Claimed{Contact: known.contact, Birth: known.birth}
+		default:
+			missing = append(missing, i)
+		}
+	}
+	return missing, nil
+}
+
+// allKnown reports that each id of the customer has an owner. A changed number
+// is left to be claimed.
+func allKnown(c *event.Customer, wa, user *owner) bool {
+	return (c.WaID == "" || wa != nil) && (c.UserID == "" || user != nil) && c.NewWaID == "" &&
+		(wa != nil || user != nil)
+}
+
+func (s *Store) ownerOf(waba, id string) (*owner, error) {
+	if id == "" {
+		return nil, nil
+	}
+	return readOwner(s.db, ownerKey(waba, id))
+}
+
+// claimMissing answers the claims that write, one after the other.
+func (s *Store) claimMissing(claims []store.Claim, missing []int, answers []store.Claimed) error {
+	s.contacts.Lock()
+	defer s.contacts.Unlock()
+	b := newBook(s.db)
+	for _, i := range missing {
+		r, err := s.claim(b, claims[i].Customer, claims[i].Message)
+		if err != nil {
+			return err
+		}
+		answers[i] = store.Claimed{Contact: r.ID, Birth: r.Birth}
+	}
+	if !b.changed() {
+		return nil
+	}
+	batch := s.db.NewBatch()
+	defer func() { _ = batch.Close() }()
+	if err := b.write(batch); err != nil {
+		return err
+	}
+	if err := batch.Commit(pebble.NoSync); err != nil {
+		return fmt.Errorf("commit claims: %w", err)
+	}
+	return nil
+}
+
+// claim gives each id of the customer an owner, and returns the contact: that of
+// the wa_id, else that of the user_id, else a new one.
+func (s *Store) claim(b *book, c *event.Customer, message string) (*record, error) {
+	r, err := s.known(b, c)
+	if err != nil {
+		return nil, err
+	}
+	if r == nil {
+		r = newRecord(c, c.Candidate(), message)
+	}
+	for _, id := range [...]string{c.WaID, c.UserID, c.NewWaID} {
+		o, err := b.owner(c.WABA, id)
+		if err != nil {
+			return nil, err
+		}
+		if id != "" && o == nil {
+			r.touched = s.cfg.Now()
+			b.save(r)
+			b.setOwner(id, r)
+		}
+	}
+	return r, nil
+}
+
+// known gives the contact that owns the wa_id, else the user_id, nil for none.
+func (s *Store) known(b *book, c *event.Customer) (*record, error) {
+	for _, id := range [...]string{c.WaID, c.UserID} {
+		o, err := b.owner(c.WABA, id)
+		if err != nil {
+			return nil, err
+		}
+		if o == nil {
+			continue
+		}
+		r, err := b.record(o.contact)
+		if err != nil {
+			return nil, err
+		}
+		if r == nil {
+			return nil, fmt.Errorf("read contact of a known id: %w", errMalformed)
+		}
+		return r, nil
+	}
+	return nil, nil
+}
+
+func newRecord(c *event.Customer, id uuid.UUID, birth string) *record {
+	return &record{Contact: store.Contact{ID: id, WABA: c.WABA, WaID: c.WaID, UserID: c.UserID, Birth: birth}}
+}
