@@ -1,0 +1,231 @@
+package dispatch
+
+import (
+	"math/rand/v2"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/prometheus/client_golang/prometheus/testutil"
+	"go.uber.org/goleak"
+
+	"spillway/dispatch/event"
+	"spillway/dispatch/store"
+	"spillway/wal"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+func TestEachOnceInOrder(t *testing.T) {
+	r := newRig(t)
+	r.messages(300) // before
+	r.start()
+	r.messages(300) // and while it runs
+	for range 2 {
+		r.status("wamid.s", "delivered")
+		r.status("wamid.s", "sent")
+	}
+	r.wantMessages(600)
+	r.eventually("two statuses", func() bool { return r.count(event.MessageStatus) >= 2 })
+	if n := r.count(event.ContactNew); n != 20 {
+		t.Errorf("%d contacts, want 20", n)
+	}
+	r.eventually("all released, idle partitions too", func() bool {
+		return r.log.Released(wal.Express) == 600 && r.log.Released(wal.Bulk) == 4
+	})
+	r.stop()
+
+	for outcome, want := range map[string]float64{"fresh": 1, "stale": 1, "duplicate": 2} {
+		if got := testutil.ToFloat64(r.d.metrics.events.WithLabelValues(event.MessageStatus, outcome)); got != want {
+			t.Errorf("%v statuses are %s, want %v", got, outcome, want)
+		}
+	}
+	r.start() // once more, from the stored cursors
+	r.messages(10)
+	r.wantMessages(610)
+}
+
+// TestStoreFails makes calls fail at random, before and after they took effect:
+// a lost request and a lost reply.
+func TestStoreFails(t *testing.T) {
+	r := newRig(t)
+	seed := uint64(time.Now().UnixNano())
+	t.Logf("seed %d", seed)
+	var calls atomic.Uint64
+	random := func(odds int) func(*store.Batch) error {
+		return func(*store.Batch) error {
+			if rand.New(rand.NewPCG(seed, calls.Add(1))).IntN(odds) == 0 {
+				return errInjected
+			}
+			return nil
+		}
+	}
+	r.store.hooks(random(4), random(4))
+	r.start()
+	r.messages(600)
+	r.wantMessages(600)
+	if r.rewinds() != 0 {
+		t.Errorf("%v rewinds of a store that lost nothing", r.rewinds())
+	}
+}
+
+// TestPartitionAway takes one partition's store away: the others go on, with
+// far more than can be queued, and when it comes back it misses nothing.
+func TestPartitionAway(t *testing.T) {
+	r := newRig(t)
+	away := event.Partition("c3", testPartitions)
+	r.store.hooks(func(b *store.Batch) error {
+		if b.Partition == away {
+			return errInjected
+		}
+		return nil
+	}, nil)
+	r.start()
+	r.messages(3000)
+	lost := 0
+	for i := range 3000 {
+		if event.Partition("c"+itoa(i%20), testPartitions) == away {
+			lost++
+		}
+	}
+	r.eventually("the messages of the other partitions", func() bool { return r.count(event.MessageNew) == 3000-lost })
+	if released := r.log.Released(wal.Express); released != 0 {
+		t.Errorf("released up to %d, which one partition lacks", released)
+	}
+	r.store.hooks(nil, nil)
+	r.messages(300)
+	r.wantMessages(3300)
+	r.eventually("all released", func() bool { return r.log.Released(wal.Express) == 3300 })
+}
+
+// TestStoreGoesBack restores the store to an older state, while nothing is
+// being applied and while much is.
+func TestStoreGoesBack(t *testing.T) {
+	for name, busy := range map[string]bool{"idle": false, "busy": true} {
+		t.Run(name, func(t *testing.T) {
+			r := newRig(t)
+			fs := vfs.NewCrashableMem()
+			r.store.inner.Store(r.openStore(fs))
+			r.start()
+			r.messages(200)
+			r.wantMessages(200)
+			r.eventually("a durable state", func() bool { return r.log.Released(wal.Express) == 200 })
+			old := fs.CrashClone(vfs.CrashCloneCfg{})
+			r.messages(200)
+			if !busy {
+				r.wantMessages(400)
+				r.eventually("all confirmed", func() bool { return r.log.Released(wal.Express) == 400 })
+			}
+			r.store.inner.Store(r.openStore(old))
+			if busy {
+				r.messages(200)
+				r.wantMessages(600)
+				return
+			}
+			r.wantMessages(400)
+			if r.rewinds() == 0 {
+				t.Error("no rewind is counted")
+			}
+		})
+	}
+}
+
+// TestStoreEmptied loses the whole store: it is filled again from the log.
+func TestStoreEmptied(t *testing.T) {
+	r := newRig(t)
+	r.start()
+	r.messages(200)
+	r.wantMessages(200)
+	r.eventually("all confirmed", func() bool { return r.log.Released(wal.Express) == 200 })
+	r.store.inner.Store(r.openStore(vfs.NewCrashableMem()))
+	r.wantMessages(200)
+	if r.rewinds() == 0 {
+		t.Error("no rewind is counted")
+	}
+}
+
+// TestLogLostTail opens an older copy of the log, as after a lost tail or a
+// restored snapshot: the store knows better, and new records are not mistaken
+// for those it has seen.
+func TestLogLostTail(t *testing.T) {
+	r := newRig(t)
+	r.messages(100)
+	old := r.logFS.CrashClone(vfs.CrashCloneCfg{})
+	r.start()
+	r.messages(100)
+	r.wantMessages(200)
+	r.eventually("all confirmed", func() bool { return r.log.Released(wal.Express) == 200 })
+	r.stop()
+	node := r.log.Node()
+	if err := r.log.Close(); err != nil {
+		t.Fatal(err)
+	}
+
+	r.log = r.openLog(old)
+	if r.log.Node() != node || r.log.Head(wal.Express) != 100 {
+		t.Fatalf("the copy is not one: node %s, head %d", r.log.Node(), r.log.Head(wal.Express))
+	}
+	r.messages(150) // sequences 101 to 250, used before for other records
+	r.start()
+	r.wantMessages(350)
+	if got := testutil.ToFloat64(r.d.metrics.renewals); got != 1 {
+		t.Errorf("%v renewals are counted, want 1", got)
+	}
+	if r.log.Node() == node {
+		t.Error("the log has kept its identity")
+	}
+}
+
+// TestDeadLetters wants what cannot be decoded kept, and its siblings out.
+func TestDeadLetters(t *testing.T) {
+	r := newRig(t)
+	r.append(wal.Express, `{"entry":`)
+	r.append(wal.Express, `{"entry":[{"changes":[{"field":"messages","value":{"messages":[1,{"from":"c1","id":"wamid.x","timestamp":"1","type":"text","text":{"body":"1"}},2]}}]}]}`)
+	r.start()
+	r.wantMessages(1)
+	var letters []wal.DeadLetter
+	if err := r.log.Dead(func(letter wal.DeadLetter) error {
+		letters = append(letters, letter)
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if len(letters) != 3 {
+		t.Fatalf("%d dead letters, want 3", len(letters))
+	}
+	for i, want := range []struct {
+		seq    uint64
+		path   string
+		hasAll bool
+	}{
+		{1, "", true},
+		{2, "entry[0].changes[0].value.messages[0]", true},
+		{2, "entry[0].changes[0].value.messages[2]", false},
+	} {
+		got := letters[i]
+		if got.Seq != want.seq || got.Path != want.path || got.Reason == "" || len(got.Body) > 0 != want.hasAll {
+			t.Errorf("dead letter %d is %d %q %q with %d bytes, want %+v", i, got.Seq, got.Path, got.Reason, len(got.Body), want)
+		}
+	}
+	if got := testutil.ToFloat64(r.d.metrics.events.WithLabelValues(typeUnknown, outcomeDead)); got != 3 {
+		t.Errorf("%v dead are counted, want 3", got)
+	}
+}
+
+// TestExpressFirst puts a customer's message behind a campaign's statuses: it
+// must not wait for them.
+func TestExpressFirst(t *testing.T) {
+	r := newRig(t)
+	const statuses = 3000
+	for i := range statuses {
+		r.status("wamid."+itoa(i), "sent")
+	}
+	r.message(1)
+	r.start()
+	r.eventually("the message", func() bool { return r.count(event.MessageNew) == 1 })
+	if done := r.count(event.MessageStatus); done > statuses*3/4 {
+		t.Errorf("%d of %d statuses were applied before the message", done, statuses)
+	}
+	r.eventually("the statuses", func() bool { return r.count(event.MessageStatus) == statuses })
+}

@@ -1,0 +1,330 @@
+package dispatch
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"spillway/dispatch/event"
+	"spillway/dispatch/meta"
+	"spillway/dispatch/store"
+	"spillway/wal"
+)
+
+// drainer reads a lane once for all its members, and feeds them.
+type drainer struct {
+	lane *lane
+	late bool
+
+	// next is the first record not yet read; count is how many members there
+	// are. Others look at both, the loop alone changes them.
+	next  atomic.Uint64
+	count atomic.Int64
+
+	members []*member // the loop's own
+	// covered is the last record that was read, what idle members are moved to.
+	covered  store.Cursor
+	received time.Time
+	moved    time.Time // when idle members were last moved
+
+	mu     sync.Mutex
+	joined []*member // to be taken in by the loop
+	wake   chan struct{}
+}
+
+// member is a worker while a drainer feeds it; it was fed records up to sent.
+type member struct {
+	worker *worker
+	sent   uint64
+	jump   bool
+}
+
+func newDrainer(l *lane, late bool) *drainer {
+	return &drainer{lane: l, late: late, wake: make(chan struct{}, 1)}
+}
+
+// join makes a worker a member, to be fed from record next on.
+func (r *drainer) join(w *worker, next uint64) {
+	r.mu.Lock()
+	r.joined = append(r.joined, &member{worker: w, sent: next - 1})
+	if r.count.Add(1) == 1 {
+		r.next.Store(next) // so that those who join after it know where it is
+	}
+	r.mu.Unlock()
+	select {
+	case r.wake <- struct{}{}:
+	default:
+	}
+}
+
+// run feeds members until ctx ends or the log fails.
+func (r *drainer) run(ctx context.Context) error {
+	var reader *wal.Reader
+	defer func() {
+		if reader != nil {
+			reader.Close()
+		}
+	}()
+	for {
+		if r.takeIn() && reader != nil {
+			reader.Close()
+			reader = nil
+		}
+		if len(r.members) == 0 {
+			select {
+			case <-ctx.Done():
+				return nil
+			case <-r.wake:
+			}
+			continue
+		}
+		if reader == nil {
+			reader = r.lane.dispatcher.log.Reader(r.lane.id, r.next.Load())
+		}
+		switch err := r.round(ctx, reader); {
+		case ctx.Err() != nil:
+			return nil
+		case errors.Is(err, wal.ErrTrimmed):
+			r.jump()
+			reader.Close()
+			reader = nil
+		case err != nil:
+			return err
+		}
+	}
+}
+
+// takeIn makes members of those that joined. It reports whether reading must
+// start anew, further back.
+func (r *drainer) takeIn() (restart bool) {
+	r.mu.Lock()
+	joined := r.joined
+	r.joined = nil
+	r.mu.Unlock()
+	for _, m := range joined {
+		if len(r.members) == 0 || m.sent+1 < r.next.Load() {
+			r.next.Store(m.sent + 1)
+			r.covered = store.Cursor{}
+			restart = true
+		}
+		r.members = append(r.members, m)
+	}
+	return restart
+}
+
+// jump goes on at the log's first record, where those before it are gone.
+func (r *drainer) jump() {
+	first := r.lane.extent().first
+	r.lane.countGap(r.next.Load(), first)
+	r.next.Store(first)
+	for _, m := range r.members {
+		if m.sent+1 < first {
+			m.sent, m.jump = first-1, true
+		}
+	}
+}
+
+// round reads a batch and feeds it; where none comes for an interval it moves
+// the idle members on.
+func (r *drainer) round(ctx context.Context, reader *wal.Reader) error {
+	d := r.lane.dispatcher
+	waiting, cancel := context.WithTimeout(ctx, d.cfg.WatchInterval)
+	records, err := reader.Next(waiting, d.cfg.BatchRecords, d.cfg.BatchBytes)
+	cancel()
+	switch {
+	case ctx.Err() != nil:
+		return nil
+	case errors.Is(err, context.DeadlineExceeded):
+		r.moveIdle(ctx)
+		return nil
+	case err != nil:
+		return fmt.Errorf("read %s lane: %w", r.lane.id, err)
+	}
+	if time.Since(r.moved) >= d.cfg.WatchInterval {
+		r.moveIdle(ctx)
+	}
+	shares, err := r.decode(ctx, records)
+	if err != nil {
+		return err
+	}
+	last := records[len(records)-1]
+	r.covered, r.received = store.Cursor{Seq: last.Seq, Hash: last.Hash}, last.Received
+	r.feed(ctx, shares)
+	r.next.Store(last.Seq + 1)
+	if r.late {
+		r.handOver()
+	}
+	return nil
+}
+
+// share is what a batch holds for one partition.
+type share struct {
+	events []event.Event
+	seqs   []uint64
+}
+
+// decode turns records into each partition's share. What cannot be decoded is
+// buried first, so that it is safe before any cursor passes it.
+func (r *drainer) decode(ctx context.Context, records []wal.Record) ([]share, error) {
+	d, id := r.lane.dispatcher, r.lane.id
+	if err := d.turns.take(ctx, id); err != nil {
+		return nil, err
+	}
+	defer d.turns.done()
+	slot := slotOf(id, r.late)
+	shares := make([]share, d.store.Partitions())
+	for i := range records {
+		record := &records[i]
+		if d.suspects.deadly(id, record.Seq) {
+			err := r.bury(record, []meta.Dead{{Reason: "the process ended three times while this was decoded"}})
+			if err != nil {
+				return nil, err
+			}
+			continue
+		}
+		d.suspects.mark(slot, record.Seq)
+		events, dead := meta.Decode(record.Received, record.Body)
+		d.suspects.mark(slot, 0)
+		if err := r.bury(record, dead); err != nil {
+			return nil, err
+		}
+		for _, e := range events {
+			s := &shares[event.Partition(e.Key, len(shares))]
+			s.events = append(s.events, e)
+			s.seqs = append(s.seqs, record.Seq)
+		}
+	}
+	return shares, nil
+}
+
+// bury keeps what could not be decoded as dead letters.
+func (r *drainer) bury(record *wal.Record, dead []meta.Dead) error {
+	if len(dead) == 0 {
+		return nil
+	}
+	d := r.lane.dispatcher
+	letters := make([]wal.DeadLetter, len(dead))
+	for i, item := range dead {
+		letters[i] = wal.DeadLetter{
+			Lane: r.lane.id, Seq: record.Seq, Item: i, Received: record.Received,
+			App: record.App, Path: item.Path, Reason: item.Reason,
+		}
+	}
+	// The first has the whole body, once, however many items are malformed.
+	letters[0].Signature, letters[0].Body = record.Signature, record.Body
+	if err := d.log.Bury(letters...); err != nil {
+		return fmt.Errorf("bury dead letter: %w", err)
+	}
+	d.metrics.dead(len(dead))
+	r.lane.logger.Warn("a webhook holds what cannot be decoded: kept as a dead letter",
+		"sequence", record.Seq, "items", len(dead), "path", dead[0].Path, "reason", dead[0].Reason)
+	return nil
+}
+
+// feed gives every member its share, after what it was sent already.
+func (r *drainer) feed(ctx context.Context, shares []share) {
+	for _, m := range append([]*member(nil), r.members...) {
+		s := shares[m.worker.partition]
+		skip := 0
+		for skip < len(s.seqs) && s.seqs[skip] <= m.sent {
+			skip++
+		}
+		if skip < len(s.seqs) {
+			r.send(ctx, m, s.events[skip:], s.seqs[skip:])
+		}
+	}
+	r.dropLost()
+}
+
+// moveIdle moves the cursors of members whose partition had no events lately,
+// so that the records they have passed can be released.
+func (r *drainer) moveIdle(ctx context.Context) {
+	r.moved = time.Now()
+	r.dropLost()
+	for _, m := range append([]*member(nil), r.members...) {
+		if m.sent < r.covered.Seq {
+			r.send(ctx, m, nil, nil)
+		}
+	}
+}
+
+// dropLost lets go of members that have lost their place.
+func (r *drainer) dropLost() {
+	for _, m := range append([]*member(nil), r.members...) {
+		if m.worker.lost.Load() {
+			r.letGo(m)
+		}
+	}
+}
+
+// send queues a step for a member. A full queue is waited for, except that of a
+// member whose store is away while another's is not: that one is let go.
+func (r *drainer) send(ctx context.Context, m *member, events []event.Event, seqs []uint64) {
+	s := step{start: m.sent + 1, to: r.covered, received: r.received, events: events, seqs: seqs, jump: m.jump}
+	look := time.NewTicker(100 * time.Millisecond)
+	defer look.Stop()
+	for {
+		select {
+		case m.worker.queue <- s:
+			m.sent, m.jump = r.covered.Seq, false
+			return
+		case <-ctx.Done():
+			return
+		default:
+		}
+		if m.worker.lost.Load() || m.worker.away() && r.othersWork(m) {
+			r.letGo(m)
+			return
+		}
+		select {
+		case m.worker.queue <- s:
+			m.sent, m.jump = r.covered.Seq, false
+			return
+		case <-ctx.Done():
+			return
+		case <-look.C:
+		}
+	}
+}
+
+// othersWork reports whether any other partition of the lane is not away.
+func (r *drainer) othersWork(m *member) bool {
+	for _, other := range r.lane.workers {
+		if other != m.worker && !other.away() {
+			return true
+		}
+	}
+	return false
+}
+
+// letGo ends a membership; the worker takes a place again when it can.
+func (r *drainer) letGo(m *member) {
+	r.remove(m)
+	m.worker.released <- struct{}{}
+}
+
+func (r *drainer) remove(m *member) {
+	for i, other := range r.members {
+		if other == m {
+			r.members = append(r.members[:i], r.members[i+1:]...)
+			r.count.Add(-1)
+			return
+		}
+	}
+}
+
+// handOver gives the late members to the lead once they are near it, or it has
+// none of its own.
+func (r *drainer) handOver() {
+	lead := r.lane.lead
+	if lead.count.Load() > 0 && r.next.Load()+r.lane.near() < lead.next.Load() {
+		return
+	}
+	for _, m := range append([]*member(nil), r.members...) {
+		r.remove(m)
+		lead.join(m.worker, m.sent+1)
+	}
+}

@@ -1,0 +1,72 @@
+package dispatch
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+
+	"spillway/wal"
+)
+
+// TestSuspects ends the process, as far as the file can tell, while records are
+// being decoded: the one that it happens to three times is set aside.
+func TestSuspects(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "suspects")
+	die := func(lane wal.Lane, late bool, seq uint64) {
+		t.Helper()
+		s, err := openSuspects(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.mark(slotOf(lane, late), seq)
+		s.close()
+	}
+	deadly := func(lane wal.Lane, seq uint64) bool {
+		t.Helper()
+		s, err := openSuspects(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer s.close()
+		return s.deadly(lane, seq)
+	}
+
+	die(wal.Express, false, 7)
+	die(wal.Bulk, false, 7)
+	die(wal.Express, true, 7)
+	if deadly(wal.Express, 7) {
+		t.Error("set aside after two deaths")
+	}
+	for seq := range uint64(40) { // more than the table holds, each once
+		die(wal.Bulk, true, 100+seq)
+	}
+	die(wal.Express, false, 7)
+	if !deadly(wal.Express, 7) {
+		t.Error("not set aside after three deaths")
+	}
+	if deadly(wal.Bulk, 7) || deadly(wal.Express, 100) {
+		t.Error("a record is set aside that did not end the process three times")
+	}
+	if !deadly(wal.Express, 7) {
+		t.Error("forgotten after another start")
+	}
+}
+
+func TestSuspectsUnreadable(t *testing.T) {
+	dir := t.TempDir()
+	if _, err := openSuspects(filepath.Join(dir, "missing", "suspects")); err == nil {
+		t.Error("no error without a folder")
+	}
+	path := filepath.Join(dir, "suspects")
+	if err := os.WriteFile(path, []byte("short"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s, err := openSuspects(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.close()
+	if s.deadly(wal.Express, 1) {
+		t.Error("a damaged file names a record")
+	}
+}

@@ -1,0 +1,274 @@
+package dispatch
+
+import (
+	"context"
+	"math/rand/v2"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"spillway/dispatch/event"
+	"spillway/dispatch/store"
+)
+
+// step is a partition's share of a batch: its events among the records from
+// start to to. seqs has the record of each event.
+type step struct {
+	start    uint64
+	to       store.Cursor
+	received time.Time // of the newest record in it
+	events   []event.Event
+	seqs     []uint64
+	// jump: the records between the worker's and start are gone from the log.
+	jump bool
+}
+
+// stuckAfter is how long a call to the store may take before the drainers stop
+// waiting for the worker and go on without it.
+const stuckAfter = time.Second
+
+// worker applies the steps of one partition of a lane, in order. It is fed by
+// one drainer at a time. When it has lost its place, because the store went
+// back, it says so in lost, drops what it is fed until that drainer lets go of
+// it, and then takes a place again.
+type worker struct {
+	lane      *lane
+	partition int
+	queue     chan step
+	// released tells that the drainer has let go, after its last step.
+	released chan struct{}
+	// looks has cursors that the watch found and this worker must judge.
+	looks chan look
+
+	mu     sync.Mutex
+	cursor store.Cursor // what the store has confirmed
+	next   uint64       // the first record not yet applied
+
+	lost      atomic.Bool
+	failed    atomic.Bool
+	busySince atomic.Int64 // Unix nanoseconds, 0 while idle
+}
+
+// look is a cursor read from the store, and what the worker held before that.
+type look struct{ held, stored store.Cursor }
+
+func newWorker(l *lane, partition, queue int) *worker {
+	return &worker{
+		lane:      l,
+		partition: partition,
+		queue:     make(chan step, queue),
+		released:  make(chan struct{}, 1),
+		looks:     make(chan look, 1),
+	}
+}
+
+// place gives cursor and next together.
+func (w *worker) place() (store.Cursor, uint64) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.cursor, w.next
+}
+
+func (w *worker) setPlace(cursor store.Cursor, next uint64) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.cursor, w.next = cursor, next
+}
+
+// away reports whether waiting for this worker would be waiting for its store.
+func (w *worker) away() bool {
+	if w.failed.Load() {
+		return true
+	}
+	since := w.busySince.Load()
+	return since != 0 && time.Since(time.Unix(0, since)) > stuckAfter
+}
+
+func (w *worker) run(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case s := <-w.queue:
+			w.handle(ctx, s)
+		case l := <-w.looks:
+			w.reconsider(ctx, l)
+		case <-w.released:
+			w.handleQueued(ctx)
+			if ctx.Err() != nil {
+				return
+			}
+			w.lost.Store(false)
+			w.lane.seat(w)
+		}
+	}
+}
+
+// handleQueued handles the steps that were queued before the drainer let go.
+func (w *worker) handleQueued(ctx context.Context) {
+	for {
+		select {
+		case s := <-w.queue:
+			w.handle(ctx, s)
+		default:
+			return
+		}
+	}
+}
+
+// handle applies a step, as often as it takes, unless it is covered already or
+// starts beyond the worker's place.
+func (w *worker) handle(ctx context.Context, s step) {
+	for attempt := 0; ctx.Err() == nil; {
+		cursor, next := w.place()
+		if s.jump && s.start > next {
+			w.setPlace(cursor, s.start)
+			next = s.start
+		}
+		if s.start > next {
+			w.lost.Store(true)
+			return
+		}
+		if s.to.Seq < next {
+			return
+		}
+		err := w.apply(ctx, cursor, s, next)
+		if err == nil {
+			w.failed.Store(false)
+			continue // it is covered now, or the place has changed
+		}
+		w.lane.note(ctx, w, err, attempt)
+		w.failed.Store(true)
+		sleep(ctx, backoff(attempt, rand.Float64()))
+		attempt++
+	}
+}
+
+// apply claims the contacts of a step's events and applies them.
+func (w *worker) apply(ctx context.Context, cursor store.Cursor, s step, next uint64) error {
+	d := w.lane.dispatcher
+	w.busySince.Store(time.Now().UnixNano())
+	defer w.busySince.Store(0)
+	ctx, cancel := context.WithTimeout(ctx, d.cfg.ApplyTimeout)
+	defer cancel()
+
+	events := s.events
+	for i := 0; i < len(s.seqs) && s.seqs[i] < next; i++ {
+		events = s.events[i+1:]
+	}
+	if err := claimContacts(ctx, d.store, events); err != nil {
+		return err
+	}
+	result, err := d.store.Apply(ctx, &store.Batch{
+		Source:    w.lane.source,
+		Partition: w.partition,
+		From:      cursor,
+		To:        s.to,
+		Events:    events,
+	})
+	if err != nil {
+		return err
+	}
+	if !result.Applied {
+		return w.settle(cursor.Seq, result.Stored, s.to.Seq)
+	}
+	w.setPlace(s.to, s.to.Seq+1)
+	d.metrics.applied(w.lane.id, events, result, s.received)
+	return nil
+}
+
+// claimContacts gives each event the contact of its customer.
+func claimContacts(ctx context.Context, st store.Store, events []event.Event) error {
+	var claims []store.Claim
+	for i := range events {
+		if c := events[i].Customer; c != nil {
+			claim := store.Claim{Customer: c}
+			if c.Writes {
+				claim.Message = events[i].Identity
+			}
+			claims = append(claims, claim)
+		}
+	}
+	if len(claims) == 0 {
+		return nil
+	}
+	answers, err := st.Claim(ctx, claims)
+	if err != nil {
+		return err
+	}
+	for i := range events {
+		e := &events[i]
+		if e.Customer == nil {
+			continue
+		}
+		e.SetContact(answers[0].Contact)
+		e.Customer.Born = e.Customer.Writes && answers[0].Birth == e.Identity
+		answers = answers[1:]
+	}
+	return nil
+}
+
+// settle takes the place that a stored cursor tells, where it is not the one
+// that was expected. The store has confirmed record held; record to is what it
+// was about to get.
+func (w *worker) settle(held uint64, stored store.Cursor, to uint64) error {
+	l, d := w.lane, w.lane.dispatcher
+	log := l.extent()
+	v, err := judge(stored, to, log, func(seq uint64) (uint64, error) {
+		if seq == 0 {
+			return 0, nil
+		}
+		return d.log.Hash(l.id, seq)
+	})
+	if err != nil {
+		return err
+	}
+	if stored.Seq < held && v != foreign {
+		d.metrics.rewinds.WithLabelValues(l.id.String()).Inc()
+		l.logger.Warn("the store is older than it was: applying again",
+			"partition", w.partition, "confirmed", held, "stored", stored.Seq)
+	}
+	switch v {
+	case covered, behind:
+		w.setPlace(stored, stored.Seq+1)
+	case empty:
+		next, err := l.refillFrom()
+		if err != nil {
+			return err
+		}
+		w.setPlace(store.Cursor{}, next)
+	case gap:
+		l.countGap(stored.Seq+1, log.first)
+		w.setPlace(stored, log.first)
+	case foreign:
+		l.fail(errForeign)
+		return errForeign
+	}
+	return nil
+}
+
+// reconsider judges a cursor that the watch found to differ from what was held,
+// unless the worker has moved since: then the next step finds out.
+func (w *worker) reconsider(ctx context.Context, found look) {
+	cursor, next := w.place()
+	if cursor != found.held {
+		return
+	}
+	if err := w.settle(cursor.Seq, found.stored, cursor.Seq); err != nil {
+		w.lane.note(ctx, w, err, 0)
+		return
+	}
+	if _, now := w.place(); now < next {
+		w.lost.Store(true)
+	}
+}
+
+// sleep waits for d or for ctx to end.
+func sleep(ctx context.Context, d time.Duration) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+	case <-timer.C:
+	}
+}
