@@ -1,0 +1,27 @@
+//go:build !race
+
+// The race detector allocates on its own.
+
+package main
+
+import (
+	"strings"
+	"testing"
+)
+
+// acceptAllocations is how many allocations a webhook may cost on its way
+// through verification, append and answer, the committer's share included.
+const acceptAllocations = 2
+
+func TestAcceptAllocations(t *testing.T) {
+	a := newAccepter(t)
+	wire := request(statusWebhook("wamid."+strings.Repeat("x", 50), "15550001001", "delivered"))
+	for range 200 {
+		a.accept(t, wire)
+	}
+	got := testing.AllocsPerRun(2000, func() { a.accept(t, wire) })
+	t.Logf("%.1f allocations a webhook", got)
+	if got > acceptAllocations {
+		t.Errorf("%.1f allocations a webhook, want at most %d", got, acceptAllocations)
+	}
+}

@@ -1,0 +1,243 @@
+package config
+
+import (
+	"crypto/ecdsa"
+	"crypto/ed25519"
+	"crypto/elliptic"
+	"crypto/rsa"
+	"crypto/x509"
+	"encoding/pem"
+	"fmt"
+	"net"
+	"net/url"
+	"regexp"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Validate gives all mistakes of a config that was made by hand, as Mistakes.
+func (c Config) Validate() error {
+	l := &loader{config: c}
+	for _, f := range fields(&l.config) {
+		if !f.within(f.value) {
+			l.reject(f.key, fmt.Sprintf("%v is not allowed", f.value.Interface()), f.allowed())
+		}
+	}
+	if c.Dev {
+		l.checkLoopback()
+	}
+	l.validate()
+	if len(l.mistakes) > 0 {
+		return l.mistakes
+	}
+	return nil
+}
+
+// reject reports a value, at the place it was written or else where the list
+// or section around it starts. A key that is known to be wrong is not reported
+// again.
+func (l *loader) reject(key, problem, allowed string) {
+	if l.mistakes.names(key) {
+		return
+	}
+	origin, written := l.origins[key]
+	for path := key; !written && path != ""; {
+		path = path[:max(0, strings.LastIndexAny(path, ".["))]
+		origin, written = l.origins[path]
+	}
+	l.add(key, origin, problem, allowed)
+}
+
+// validate finds what no single value shows by itself.
+func (l *loader) validate() {
+	l.checkAddresses()
+	l.checkData()
+	l.checkApps()
+	l.checkTLS()
+	l.checkLimits()
+	l.checkRedis()
+	l.checkStream()
+	l.refuseLaterFeatures()
+}
+
+// refuseLaterFeatures rejects settings whose features this version has not got.
+func (l *loader) refuseLaterFeatures() {
+	const problem = "is not available in this version"
+	if len(l.config.Redis.Addrs) > 0 {
+		l.reject("redis.addrs", problem, "leave redis.addrs empty for the embedded store")
+	}
+	if len(l.config.Endpoints) > 0 {
+		l.reject("endpoints", problem, "leave endpoints empty")
+	}
+	if l.config.Log.FailoverDir != "" {
+		l.reject("log.failover_dir", problem, "leave log.failover_dir empty")
+	}
+}
+
+func (l *loader) checkLimits() {
+	if limits := l.config.Limits; limits.InFlight < 2*limits.Body {
+		l.reject("limits.in_flight", fmt.Sprintf("%v is less than two bodies of limits.body, %v", limits.InFlight, limits.Body),
+			"twice limits.body, or more")
+	}
+	if ttl := l.config.Contacts.TTL; ttl != 0 && ttl < 24*time.Hour {
+		l.reject("contacts.ttl", ttl.String()+" is not allowed", "0 to keep contacts for good, or 24h and more")
+	}
+}
+
+func (l *loader) checkData() {
+	if l.config.Data == "" {
+		l.reject("data", "is empty", "the path of a folder")
+	}
+}
+
+const addressAllowed = "host:port such as 127.0.0.1:8080 or :8080"
+
+func (l *loader) checkAddresses() {
+	valid := l.checkAddress("listen", l.config.Listen)
+	valid = l.checkAddress("admin", l.config.Admin) && valid
+	if valid && l.config.Listen == l.config.Admin && !strings.HasSuffix(l.config.Admin, ":0") {
+		l.reject("admin", "is the same as listen", "an address of its own: it must not be public")
+	}
+}
+
+func (l *loader) checkAddress(key, address string) bool {
+	_, port, err := net.SplitHostPort(address)
+	if err == nil {
+		_, err = strconv.ParseUint(port, 10, 16)
+	}
+	if err != nil {
+		l.reject(key, strconv.Quote(address)+" is not an address", addressAllowed)
+	}
+	return err == nil
+}
+
+// checkLoopback refuses addresses that others could reach.
+func (l *loader) checkLoopback() {
+	for _, listener := range []struct{ key, address string }{{"listen", l.config.Listen}, {"admin", l.config.Admin}} {
+		host, _, err := net.SplitHostPort(listener.address)
+		ip := net.ParseIP(host)
+		if err == nil && host != "localhost" && (ip == nil || !ip.IsLoopback()) {
+			l.reject(listener.key, strconv.Quote(listener.address)+" is reachable from outside, which --dev refuses",
+				"127.0.0.1, [::1] or localhost; or leave --dev out and set your own secrets")
+		}
+	}
+}
+
+var appName = regexp.MustCompile(`^[A-Za-z0-9._-]{1,64}$`)
+
+func (l *loader) checkApps() {
+	if len(l.config.Apps) == 0 && !l.partial {
+		l.reject("apps", "no app is set", "an app with verify_token and app_secrets, or "+VariableAppSecret+" and "+VariableVerifyToken)
+	}
+	names := map[string]int{}
+	for i, app := range l.config.Apps {
+		path := fmt.Sprintf("apps[%d]", i)
+		if !appName.MatchString(app.Name) {
+			l.reject(path+".name", strconv.Quote(app.Name)+" is not a name", "1 to 64 letters, digits, dots, dashes and underscores")
+		} else if first, doubled := names[app.Name]; doubled {
+			l.reject(path+".name", fmt.Sprintf("is the name of apps[%d] too", first), "a name of its own")
+		} else {
+			names[app.Name] = i
+		}
+		if !l.partial {
+			l.checkAppSecrets(path, app)
+		}
+	}
+}
+
+func (l *loader) checkAppSecrets(path string, app App) {
+	instead := func(variable string) string {
+		if app.Name == DefaultApp {
+			return ", or " + variable
+		}
+		return ""
+	}
+	if app.VerifyToken == "" {
+		l.reject(path+".verify_token", "is missing", "the verify token of the app"+instead(VariableVerifyToken))
+	}
+	if len(app.AppSecrets) == 0 {
+		l.reject(path+".app_secrets", "is missing", "the secrets of the app, the current one first"+instead(VariableAppSecret))
+	}
+	for i, secret := range app.AppSecrets {
+		if secret == "" {
+			l.reject(fmt.Sprintf("%s.app_secrets[%d]", path, i), "is empty", "a secret of the app")
+		}
+	}
+}
+
+func (l *loader) checkTLS() {
+	t := l.config.TLS
+	if t.Cert != "" && t.Key == "" {
+		l.reject("tls.key", "is missing", "the file of the key that belongs to tls.cert")
+	}
+	if t.Key != "" && t.Cert == "" {
+		l.reject("tls.cert", "is missing", "the file of the certificate that belongs to tls.key")
+	}
+	if t.ClientCA != "" && t.Cert == "" && t.Key == "" {
+		l.reject("tls.client_ca", "needs tls.cert and tls.key", "all three, or none")
+	}
+	if t.ClientCA != "" && t.ClientName == "" {
+		l.reject("tls.client_name", "is empty", "the name in the client's certificate")
+	}
+}
+
+var redisPrefix = regexp.MustCompile(`^[A-Za-z0-9._:-]{1,64}$`)
+
+func (l *loader) checkRedis() {
+	r := l.config.Redis
+	if !redisPrefix.MatchString(r.Prefix) {
+		l.reject("redis.prefix", strconv.Quote(r.Prefix)+" is not a prefix", "1 to 64 letters, digits, dots, colons, dashes and underscores")
+	}
+	if r.Master != "" && len(r.Addrs) == 0 {
+		l.reject("redis.master", "needs redis.addrs", "the addresses of the Sentinels in redis.addrs")
+	}
+	for i, address := range r.Addrs {
+		l.checkAddress(fmt.Sprintf("redis.addrs[%d]", i), address)
+	}
+}
+
+func (l *loader) checkStream() {
+	s := l.config.Stream
+	switch {
+	case s.JWTSecret != "" && s.JWTPublicKey != "":
+		l.reject("stream.jwt_public_key", "is set together with stream.jwt_secret", "one of them: it decides the algorithm")
+	case s.JWTSecret == "" && s.JWTPublicKey == "" && !l.partial && !l.mistakes.names("stream.jwt_public_key"):
+		l.reject("stream.jwt_secret", "is missing", "the secret that tokens are signed with, here or in "+VariableJWTSecret+"; or stream.jwt_public_key")
+	case s.JWTPublicKey != "" && !isPublicKey(s.JWTPublicKey):
+		l.reject("stream.jwt_public_key", "is not a public key", "PEM of a public key: RSA of 2048 bits or more, P-256 or Ed25519")
+	}
+	for i, origin := range s.AllowedOrigins {
+		if !isOrigin(origin) {
+			l.reject(fmt.Sprintf("stream.allowed_origins[%d]", i), strconv.Quote(origin)+" is not an origin", "* or scheme://host[:port]")
+		}
+	}
+}
+
+func isPublicKey(text string) bool {
+	block, _ := pem.Decode([]byte(text))
+	if block == nil {
+		return false
+	}
+	key, err := x509.ParsePKIXPublicKey(block.Bytes)
+	if err != nil {
+		return false
+	}
+	switch k := key.(type) {
+	case *rsa.PublicKey:
+		return k.N.BitLen() >= 2048
+	case ed25519.PublicKey:
+		return true
+	case *ecdsa.PublicKey:
+		return k.Curve == elliptic.P256()
+	}
+	return false
+}
+
+func isOrigin(origin string) bool {
+	if origin == "*" {
+		return true
+	}
+	u, err := url.Parse(origin)
+	return err == nil && u.Scheme != "" && u.Host != "" && u.Scheme+"://"+u.Host == origin
+}

@@ -1,0 +1,94 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"spillway/ingest"
+)
+
+// TestReload rotates a secret by SIGHUP, and wants a bad file to change nothing.
+func TestReload(t *testing.T) {
+	dir := t.TempDir()
+	file := filepath.Join(dir, "spillway.yaml")
+	write := func(secrets, rest string) {
+		t.Helper()
+		text := fmt.Sprintf("listen: 127.0.0.1:0\nadmin: 127.0.0.1:0\ndata: %s\napps:\n  - {name: default, verify_token: a token, app_secrets: [%s]}\nstream: {jwt_secret: %q}\n%s",
+			filepath.Join(dir, "data"), secrets, testJWTSecret, rest)
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write("the first secret", "")
+	p := launchCommand(t, exec.Command(buildBinary(t), "serve", "--log-format", "json", "--config", file))
+	body := messageWebhook("wamid.reload", "15550001001", "hello")
+	answer := func(secret string) int { return post(p.webhookURL(), body, ingest.Sign(secret, body)) }
+	if first, second := answer("the first secret"), answer("the second secret"); first != 200 || second != 403 {
+		t.Fatalf("answered %d and %d before the reload, want 200 and 403", first, second)
+	}
+	reload := func(logged string) {
+		t.Helper()
+		seen := strings.Count(p.logText(), logged)
+		if err := p.cmd.Process.Signal(syscall.SIGHUP); err != nil {
+			t.Fatal(err)
+		}
+		p.eventually(10*time.Second, "the log says "+logged, func() error {
+			if strings.Count(p.logText(), logged) == seen {
+				return fmt.Errorf("it does not")
+			}
+			return nil
+		})
+	}
+
+	write("the second secret, the first secret", "")
+	reload("reloaded")
+	if first, second := answer("the first secret"), answer("the second secret"); first != 200 || second != 200 {
+		t.Errorf("answered %d and %d while rotating, want 200 twice", first, second)
+	}
+	write("a third secret", "no_such_key: 1\n")
+	reload("changed nothing")
+	if second, third := answer("the second secret"), answer("a third secret"); second != 200 || third != 403 {
+		t.Errorf("answered %d and %d after a bad file, want 200 and 403", second, third)
+	}
+	write("the second secret", "")
+	reload("reloaded")
+	if first, second := answer("the first secret"), answer("the second secret"); first != 403 || second != 200 {
+		t.Errorf("answered %d and %d after the rotation, want 403 and 200", first, second)
+	}
+}
+
+// TestContactOnRequest shows and forgets a customer of a running receiver.
+func TestContactOnRequest(t *testing.T) {
+	p := start(t, t.TempDir())
+	p.post(messageWebhook("wamid.a", "15550001001", "hello"))
+	p.post(messageWebhook("wamid.b", "15550001002", "hello"))
+	p.gather(func(events []received) bool { return len(events) == 4 })
+	contact := func(verb, id string) (string, int) {
+		cmd := exec.Command(buildBinary(t), "contact", verb, "--waba", "102", "--id", id, "--admin", "http://"+p.admin)
+		out, _ := cmd.CombinedOutput()
+		return string(out), cmd.ProcessState.ExitCode()
+	}
+	for _, step := range []struct {
+		verb, id string
+		code     int
+		want     string
+	}{
+		{"show", "15550001001", 0, `"wa_id":"15550001001"`},
+		{"forget", "15550001001", 0, `"events":2`},
+		{"show", "15550001001", 1, "not known"},
+		{"forget", "15550001001", 1, "not known"},
+		{"show", "15550001002", 0, `"name":"A Customer"`},
+	} {
+		out, code := contact(step.verb, step.id)
+		if code != step.code || !strings.Contains(out, step.want) {
+			t.Errorf("contact %s %s: exit %d, %s; want %d, %s", step.verb, step.id, code, out, step.code, step.want)
+		}
+	}
+	p.gather(func(events []received) bool { return len(events) == 2 })
+}

@@ -1,0 +1,250 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+
+	"spillway/cmd/spillway/config"
+	"spillway/dispatch"
+	"spillway/dispatch/store/embedded"
+	"spillway/dispatch/stream"
+	"spillway/ingest"
+	"spillway/wal"
+)
+
+// shutdownTimeout bounds an orderly end: what is not done by then is left to
+// the next start, which loses nothing but time.
+const shutdownTimeout = 10 * time.Second
+
+// errDisk ends the process with exitDisk.
+var errDisk = errors.New("the disk failed")
+
+// receiver is all the parts of a running Spillway, in the order of the data's
+// way through them.
+//
+//	Meta ──POST──▶ server ──▶ log ──▶ dispatcher ──▶ store ──▶ stream ──▶ subscribers
+//	                              admin: metrics, health, profiles, contacts
+//
+// It is built from right to left, so that each part finds the next one ready,
+// and closed from left to right, so that what one part still hands on is taken.
+type receiver struct {
+	logger     *slog.Logger
+	store      *embedded.Store
+	log        *wal.Log
+	dispatcher *dispatch.Dispatcher
+	stream     *stream.Server
+	server     *ingest.Server
+	admin      *admin
+
+	// failed gets what ends the process: a failed disk, a listener that died.
+	failed   chan error
+	stopping atomic.Bool
+}
+
+// run runs a receiver until ctx ends or a part fails. It calls listening once
+// with the addresses it listens on, and takes a new config from reloads.
+func run(ctx context.Context, cfg config.Config, logger *slog.Logger, reloads <-chan config.Config, listening func(public, admin net.Addr)) error {
+	r := &receiver{logger: logger, failed: make(chan error, 8)}
+	defer r.close()
+	if err := r.open(cfg); err != nil {
+		return err
+	}
+	parts, stop := context.WithCancel(context.Background())
+	var running sync.WaitGroup
+	start := func(name string, part func() error) {
+		running.Go(func() {
+			if err := part(); err != nil {
+				r.fail(fmt.Errorf("%s: %w", name, err))
+			}
+		})
+	}
+	start("dispatch", func() error { return r.dispatcher.Run(parts) })
+	r.stream.Start()
+	start("public listener", r.server.Serve)
+	start("admin listener", r.admin.serve)
+	listening(r.server.Addr(), r.admin.addr())
+
+	err := r.wait(ctx, reloads)
+	r.shutdown(stop)
+	if !errors.Is(err, errDisk) { // a part may wait for a failed disk for ever
+		running.Wait()
+	}
+	return err
+}
+
+// fail reports what ends the process; the first report counts.
+func (r *receiver) fail(err error) {
+	select {
+	case r.failed <- err:
+	default:
+	}
+}
+
+// wait returns when ctx ends or a part has failed; meanwhile it reloads.
+func (r *receiver) wait(ctx context.Context, reloads <-chan config.Config) error {
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case err := <-r.failed:
+			return err
+		case cfg := <-reloads:
+			if err := r.reload(cfg); err != nil {
+				r.logger.Error("reload changed nothing", "error", err)
+				continue
+			}
+			r.logger.Info("reloaded apps, secrets and certificates")
+		}
+	}
+}
+
+// open builds the parts. What was built when it fails is closed by close.
+func (r *receiver) open(cfg config.Config) (err error) {
+	registry := prometheus.NewRegistry()
+	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), newBuildInfo())
+	diskFailed := func(err error) { r.fail(fmt.Errorf("%w: %w", errDisk, err)) }
+
+	logConfig := logConfig(cfg)
+	logConfig.OnFatal = diskFailed
+	if r.log, err = wal.Open(logConfig, r.logger, registry); err != nil {
+		return err
+	}
+	storeConfig := storeConfig(cfg)
+	storeConfig.OnFatal = diskFailed
+	if r.store, err = embedded.Open(storeConfig, r.logger, registry); err != nil {
+		return err
+	}
+	if r.stream, err = stream.New(streamConfig(cfg), r.store, r.logger, registry); err != nil {
+		return err
+	}
+	dispatchConfig := dispatch.DefaultConfig()
+	dispatchConfig.Dir, dispatchConfig.Refill = cfg.Data, cfg.Redis.Refill
+	if r.dispatcher, err = dispatch.New(dispatchConfig, r.log, r.store, r.logger, registry); err != nil {
+		return err
+	}
+	if r.server, err = ingest.New(ingestConfig(cfg), intake{r.log}, r.stream.Handler, r.logger, registry); err != nil {
+		return err
+	}
+	r.admin, err = newAdmin(cfg.Admin, registry, r.ready, r.store, r.logger)
+	return err
+}
+
+// ready is nil where webhooks are taken, else why not.
+func (r *receiver) ready() error {
+	if r.stopping.Load() {
+		return errors.New("shutting down")
+	}
+	return r.log.Ready()
+}
+
+// reload swaps what can change while running.
+func (r *receiver) reload(cfg config.Config) error {
+	if err := r.server.Reload(ingestConfig(cfg).Apps, ingestConfig(cfg).TLS); err != nil {
+		return err
+	}
+	return r.stream.Reload(cfg.Stream.JWTSecret, cfg.Stream.JWTPublicKey)
+}
+
+// shutdown stops the parts that take in, from left to right, within
+// shutdownTimeout; stop ends dispatching.
+func (r *receiver) shutdown(stop context.CancelFunc) {
+	r.stopping.Store(true)
+	ctx, cancel := context.WithTimeout(context.Background(), shutdownTimeout)
+	defer cancel()
+	if err := r.server.Shutdown(ctx); err != nil {
+		r.logger.Warn("some requests were cut short", "error", err)
+	}
+	stop()
+	if err := r.stream.Close(ctx); err != nil {
+		r.logger.Warn("some sockets were cut short", "error", err)
+	}
+	r.admin.close(ctx)
+}
+
+// close closes what open built. A failed log or store cannot be closed: that
+// is said, and the process ends.
+func (r *receiver) close() {
+	done := make(chan error, 1)
+	go func() {
+		var errs []error
+		if r.server != nil {
+			errs = append(errs, r.server.Close())
+		}
+		if r.log != nil {
+			errs = append(errs, r.log.Close())
+		}
+		if r.store != nil {
+			errs = append(errs, r.store.Close())
+		}
+		done <- errors.Join(errs...)
+	}()
+	select {
+	case err := <-done:
+		if err != nil {
+			r.logger.Error("closing failed", "error", err)
+		}
+	case <-time.After(shutdownTimeout):
+		r.logger.Error("closing takes too long: left to the next start")
+	}
+}
+
+// intake puts the listener's webhooks into the log.
+type intake struct{ log *wal.Log }
+
+func (i intake) Append(w *ingest.Webhook) error {
+	lane := wal.Express
+	if w.Bulk {
+		lane = wal.Bulk
+	}
+	return i.log.Append(lane, wal.Record{Received: w.Received, App: w.App, Signature: w.Signature, Body: w.Body})
+}
+
+func (i intake) Ready() error { return i.log.Ready() }
+
+func logConfig(cfg config.Config) wal.Config {
+	c := wal.DefaultConfig()
+	c.Dir = filepath.Join(cfg.Data, "log")
+	c.Retain, c.DeadRetain = cfg.Log.Retain, cfg.Log.DeadRetain
+	c.MaxBytes, c.MinFree = int64(cfg.Log.MaxBytes), int64(cfg.Log.MinFree)
+	return c
+}
+
+func storeConfig(cfg config.Config) embedded.Config {
+	c := embedded.DefaultConfig()
+	c.Dir = filepath.Join(cfg.Data, "store")
+	c.Partitions = cfg.Redis.Partitions
+	c.Window, c.ContactTTL = cfg.Dedupe.Window, cfg.Contacts.TTL
+	c.Retain, c.RetainBytes = int64(cfg.Stream.Retain), int64(cfg.Stream.RetainBytes)
+	return c
+}
+
+func streamConfig(cfg config.Config) stream.Config {
+	c := stream.DefaultConfig()
+	c.Secret, c.PublicKey = cfg.Stream.JWTSecret, cfg.Stream.JWTPublicKey
+	c.AllowedOrigins = cfg.Stream.AllowedOrigins
+	c.Sockets, c.Queue = cfg.Stream.Sockets, cfg.Stream.Queue
+	return c
+}
+
+func ingestConfig(cfg config.Config) ingest.Config {
+	c := ingest.DefaultConfig()
+	c.Listen = cfg.Listen
+	for _, app := range cfg.Apps {
+		c.Apps = append(c.Apps, ingest.App{Name: app.Name, VerifyToken: app.VerifyToken, Secrets: app.AppSecrets})
+	}
+	c.TLS = ingest.TLS{Cert: cfg.TLS.Cert, Key: cfg.TLS.Key, ClientCA: cfg.TLS.ClientCA, ClientName: cfg.TLS.ClientName}
+	c.MaxBody, c.MaxInFlight = int64(cfg.Limits.Body), int64(cfg.Limits.InFlight)
+	c.MaxConnections, c.ReadTimeout = cfg.Limits.Connections, cfg.Limits.ReadTimeout
+	c.ExtraFiles = cfg.Stream.Sockets
+	return c
+}
