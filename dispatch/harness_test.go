@@ -145,8 +145,14 @@ func (r *rig) openStore(fs vfs.FS) *embedded.Store {
 // start runs a dispatcher until stop.
 func (r *rig) start() {
 	r.t.Helper()
+	r.startIn(r.t.TempDir())
+}
+
+// startIn does so with the marks of suspect records in dir.
+func (r *rig) startIn(dir string) {
+	r.t.Helper()
 	config := DefaultConfig()
-	config.Dir = r.t.TempDir()
+	config.Dir = dir
 	config.BatchRecords, config.QueueSteps = 16, 2
 	config.WatchInterval = 20 * time.Millisecond
 	d, err := New(config, r.log, r.store, r.logger(), prometheus.NewRegistry())
