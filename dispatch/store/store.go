@@ -175,7 +175,8 @@ type Round struct {
 }
 
 // Bounds tell what a partition's stream holds: the entries after Trimmed, up to
-// and including Last. Both are zero where there never was an entry.
+// and including Last. They are equal where it holds none. In a new store Trimmed
+// may be its beginning, so that a place of an earlier store stands before it.
 type Bounds struct {
 	Trimmed, Last Place
 }

@@ -61,17 +61,20 @@ func (s *Store) apply(p *partition, b *store.Batch) (store.Result, error) {
 			return store.Result{}, err
 		}
 		result.Outcomes[i] = outcome
-		writes = writes || outcome != store.Duplicate && isWriter(e)
+		writes = writes || isWriter(e) && (outcome != store.Duplicate || e.Customer.Born)
 	}
 	if writes {
 		s.contacts.Lock()
 		defer s.contacts.Unlock()
 	}
 	for i := range b.Events {
+		e := &b.Events[i]
 		if result.Outcomes[i] == store.Duplicate {
+			if err := s.unclaim(p.book, e); err != nil {
+				return store.Result{}, err
+			}
 			continue
 		}
-		e := &b.Events[i]
 		if isWriter(e) {
 			if err := s.applyContact(p, e, &result); err != nil {
 				return store.Result{}, err

@@ -145,6 +145,20 @@ func (s *Store) known(b *book, c *event.Customer) (*record, error) {
 	return nil, nil
 }
 
+// unclaim takes back what a duplicate has claimed: a message that was seen, of a
+// customer who was forgotten since, gives birth to nobody. The contact it was
+// claimed for has never been updated.
+func (s *Store) unclaim(b *book, e *event.Event) error {
+	if !isWriter(e) || !e.Customer.Born {
+		return nil
+	}
+	r, err := s.known(b, e.Customer)
+	if err != nil || r == nil || r.Birth != e.Identity || !r.Updated.IsZero() {
+		return err
+	}
+	return b.remove(r)
+}
+
 func newRecord(c *event.Customer, id uuid.UUID, birth string) *record {
 	return &record{Contact: store.Contact{ID: id, WABA: c.WABA, WaID: c.WaID, UserID: c.UserID, Birth: birth}}
 }

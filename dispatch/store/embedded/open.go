@@ -132,10 +132,7 @@ func (s *Store) load() error {
 func (s *Store) checkLayout() error {
 	v, closer, err := s.db.Get(layoutKey())
 	if errors.Is(err, pebble.ErrNotFound) {
-		if err := s.setDurably(layoutKey(), layoutValue(s.cfg.Partitions)); err != nil {
-			return fmt.Errorf("write layout: %w", err)
-		}
-		return nil
+		return s.writeLayout()
 	}
 	if err != nil {
 		return fmt.Errorf("read layout: %w", err)
@@ -149,6 +146,28 @@ func (s *Store) checkLayout() error {
 	case int(binary.BigEndian.Uint16(v[1:])) != s.cfg.Partitions:
 		return fmt.Errorf("it has %d partitions, and %d are configured: set partitions to %[1]d, %[3]s",
 			binary.BigEndian.Uint16(v[1:]), s.cfg.Partitions, remedy)
+	}
+	return nil
+}
+
+// writeLayout makes a new store. Its streams begin at the present: an id of a
+// store that was here before is older than what is kept, and so is told apart.
+func (s *Store) writeLayout() error {
+	begin := idValue(uint64(max(s.cfg.Now().UnixMilli(), 0)) << seqBits)
+	batch := s.db.NewBatch()
+	defer func() { _ = batch.Close() }()
+	errs := []error{
+		batch.Set(layoutKey(), layoutValue(s.cfg.Partitions), nil),
+		batch.Set(reservedKey(), begin, nil),
+	}
+	for i := range s.cfg.Partitions {
+		errs = append(errs, batch.Set(partitionKey(tagTrimmed, i), begin, nil))
+	}
+	if err := errors.Join(errs...); err != nil {
+		return fmt.Errorf("write layout: %w", err)
+	}
+	if err := s.commitDurably(batch); err != nil {
+		return fmt.Errorf("write layout: %w", err)
 	}
 	return nil
 }

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -232,5 +233,21 @@ func TestFatalNeverReturns(t *testing.T) {
 	case <-returned:
 		t.Error("Fatalf returned")
 	default:
+	}
+}
+
+// TestEarlierStore wants the ids of a store that was here before told apart.
+func TestEarlierStore(t *testing.T) {
+	before := uint64(time.Now().UnixMilli())
+	s := mustOpen(t, testConfig(vfs.NewMem()))
+	t.Cleanup(func() { _ = s.Close() })
+	bounds, _, err := s.Bounds(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for p, b := range bounds {
+		if b.Trimmed.Ms < before || b.Last != b.Trimmed {
+			t.Errorf("partition %d holds %v in a store made at %d", p, b, before)
+		}
 	}
 }

@@ -24,6 +24,7 @@ var contactChecks = []check{
 	{name: "ContactsByAccount", run: contactsByAccount},
 	{name: "Forget", run: forget},
 	{name: "ForgottenWritesAgain", run: forgottenWritesAgain},
+	{name: "ForgottenStaysForgotten", run: forgottenStaysForgotten},
 	{name: "ContactExpires", needs: Advance, run: contactExpires,
 		opts: func(o *Options) { o.ContactTTL = 30 * aDay }},
 }
@@ -297,6 +298,22 @@ func forgottenWritesAgain(f *fixture) {
 	f.must(err)
 	f.steps([]step{{name: "again", customer: ann, minute: 5, kind: event.ContactNew}})
 	f.expect(express, []event.Event{message(ann, "wamid.1", noon)}, store.Duplicate)
+}
+
+// forgottenStaysForgotten: a message that comes once more does not bring its
+// sender back, and does not keep them from being new when they write again.
+func forgottenStaysForgotten(f *fixture) {
+	ann := person(number, userID, "Ann", "")
+	f.do(express, message(ann, "wamid.1", noon))
+	_, err := f.store.Forget(f.ctx, waba, number)
+	f.must(err)
+	f.expect(express, []event.Event{message(ann, "wamid.1", noon)}, store.Duplicate)
+	for _, id := range []string{number, userID} {
+		if _, err := f.store.Contact(f.ctx, waba, id); !errors.Is(err, store.ErrNoContact) {
+			f.Errorf("contact by %s after a redelivery: %v", id, err)
+		}
+	}
+	f.steps([]step{{name: "again", customer: ann, minute: 5, kind: event.ContactNew}})
 }
 
 func contactExpires(f *fixture) {

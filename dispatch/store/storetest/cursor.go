@@ -28,7 +28,9 @@ func emptyStore(f *fixture) {
 	f.same("cursors", cursors, make([]store.Cursor, f.opts.Partitions))
 	bounds, _, err := f.store.Bounds(f.ctx)
 	f.must(err)
-	f.same("bounds", bounds, make([]store.Bounds, f.opts.Partitions))
+	for _, b := range bounds {
+		f.same("last place", b.Last, b.Trimmed)
+	}
 	f.same("entries", len(f.stream()), 0)
 }
 
@@ -103,7 +105,7 @@ func batchWithoutEvents(f *fixture) {
 	f.same("cursors", cursors, f.cursors(express))
 	bounds, _, err := f.store.Bounds(f.ctx)
 	f.must(err)
-	f.same("bounds", bounds[3], store.Bounds{})
+	f.same("last place", bounds[3].Last, bounds[3].Trimmed)
 }
 
 func sourcesAreIndependent(f *fixture) {
