@@ -11,7 +11,7 @@ import (
 // Bounds of what a Config may hold.
 const (
 	minBody        = 1 << 10
-	maxBody        = 64 << 20
+	maxBody        = 32 << 20
 	maxConnections = 1_000_000
 	maxReadTimeout = 5 * time.Minute
 	maxAppName     = 64
@@ -97,7 +97,7 @@ func (c Config) Validate() error {
 		wrong("listen: %q is not HOST:PORT", c.Listen)
 	}
 	if c.MaxBody < minBody || c.MaxBody > maxBody {
-		wrong("limits.body: %d is not between 1KiB and 64MiB", c.MaxBody)
+		wrong("limits.body: %d is not between 1KiB and 32MiB", c.MaxBody)
 	}
 	if c.MaxInFlight < 2*c.MaxBody {
 		wrong("limits.in_flight: %d is less than twice limits.body", c.MaxInFlight)

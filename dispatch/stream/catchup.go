@@ -94,14 +94,16 @@ func (k *socket) turn(target []store.Place, complete store.Place) (finished bool
 	if end := k.acquire(); end != nil {
 		return false, end
 	}
-	defer k.server.turns.release()
+	held := &lease{turns: k.server.turns}
+	defer held.end()
 	m, err := newMerge(k.server.ctx, k.server.feed, k.cursor, target, k.server.cfg.CatchUpBytes)
 	if err != nil {
 		return false, k.feedFailed(err)
 	}
+	held.drop = func() { m.sources = nil }
 	pooled := buffers.Get().(*[]byte)
 	defer buffers.Put(pooled)
-	out := outlet{socket: k, buffer: (*pooled)[:0], last: k.sent}
+	out := outlet{socket: k, lease: held, buffer: (*pooled)[:0], last: k.sent}
 	began := time.Now()
 	for n := 1; ; n++ {
 		partition, entry, err := m.next(k.server.ctx)
@@ -119,7 +121,7 @@ func (k *socket) turn(target []store.Place, complete store.Place) (finished bool
 		if end := out.flush(); end != nil {
 			return false, end
 		}
-		if time.Since(began) > turnTime && k.server.turns.wanted() {
+		if held.ended() || time.Since(began) > turnTime && k.server.turns.wanted() {
 			return false, nil
 		}
 	}
@@ -162,6 +164,7 @@ func (k *socket) feedFailed(err error) *ending {
 // outlet gathers what a catch-up sends.
 type outlet struct {
 	socket *socket
+	lease  *lease
 	buffer []byte
 	last   mark
 	facts  facts
@@ -189,7 +192,12 @@ func (o *outlet) flush() *ending {
 		o.buffer = appendPosition(o.buffer, o.last)
 	}
 	o.buffer = k.control(o.buffer)
+	// A reader that stands still loses the turn: it must not keep others waiting.
+	stuck := time.AfterFunc(turnTime, o.lease.end)
 	end := k.flush(o.buffer, o.last)
+	if !stuck.Stop() {
+		o.lease.end() // returns once the other one has
+	}
 	o.buffer = o.buffer[:0]
 	return end
 }

@@ -319,6 +319,25 @@ func TestTrimmedWhileCatchingUp(t *testing.T) {
 	p.wantClose(CodeSince)
 }
 
+// TestStuckReaderLosesItsTurn: one that catches up and stands still keeps nobody
+// from catching up, and goes on where it was.
+func TestStuckReaderLosesItsTurn(t *testing.T) {
+	feed := newMemoryFeed(2)
+	big := `{"x":"` + strings.Repeat("x", 16<<10) + `"}`
+	var all []store.Entry
+	for i := range 1500 {
+		all = append(all, feed.add(i%2, "message:new", big))
+	}
+	r := newRig(t, feed, func(c *Config) { c.CatchUps = 1; c.SendBuffer = 4096 })
+	stuck := r.open("since=0")
+	stuck.event()
+	time.Sleep(2 * turnTime)
+	quick := r.open("since=0")
+	_ = quick.conn.SetReadDeadline(time.Now().Add(r.server.cfg.WriteTimeout / 3))
+	quick.events(all)
+	stuck.events(all[1:])
+}
+
 func TestStoreFailsWhileCatchingUp(t *testing.T) {
 	feed := newMemoryFeed(1)
 	r := newRig(t, feed, nil)

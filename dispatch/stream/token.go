@@ -18,11 +18,11 @@ import (
 // is there limits to what it names, and an empty one to nothing at all.
 type Claims struct {
 	// Events are types, or prefixes that end in ":*", such as "webhook:*", or "*".
-	Events []string `json:"events,omitempty"`
+	Events []string `json:"events,omitzero"`
 	// PhoneNumberIDs and WABAIDs are the ids Meta gives. Where a list limits, an
 	// event without such an id is not shown.
-	PhoneNumberIDs []string `json:"phone_number_ids,omitempty"`
-	WABAIDs        []string `json:"waba_ids,omitempty"`
+	PhoneNumberIDs []string `json:"phone_number_ids,omitzero"`
+	WABAIDs        []string `json:"waba_ids,omitzero"`
 	jwt.RegisteredClaims
 }
 

@@ -115,6 +115,33 @@ func TestMintNeeds(t *testing.T) {
 	}
 }
 
+// TestEmptyListsLimit: a list without entries allows nothing, and minting keeps
+// it apart from a list that is absent, which allows all.
+func TestEmptyListsLimit(t *testing.T) {
+	for name, change := range map[string]func(*Claims){
+		"events": func(c *Claims) { c.Events = []string{} },
+		"phones": func(c *Claims) { c.PhoneNumberIDs = []string{} },
+		"wabas":  func(c *Claims) { c.WABAIDs = []string{} },
+	} {
+		token, err := Mint(secret, claims(change))
+		if err != nil {
+			t.Fatal(err)
+		}
+		v, err := newVerifier(secret, "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := v.verify(token)
+		if err != nil {
+			t.Fatal(err)
+		}
+		payload := []byte(`{"phone_number_id":"1","waba_id":"2"}`)
+		if newFilter(got, "", "").matches("message:new", payload, &facts{}) {
+			t.Errorf("an empty list of %s allows all", name)
+		}
+	}
+}
+
 func TestValidateTellsAll(t *testing.T) {
 	small, err := rsa.GenerateKey(rand.Reader, 1024)
 	if err != nil {
