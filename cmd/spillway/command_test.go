@@ -43,6 +43,7 @@ func TestUsageErrors(t *testing.T) {
 	}{
 		{[]string{"serv"}, `"serv" is not a command, did you mean serve`},
 		{[]string{"contact", "shwo"}, `"shwo" is not a command, did you mean show?`},
+		{[]string{"help", "shwo"}, `"shwo" is not a command`},
 		{[]string{"--bogus"}, "unknown flag: --bogus"},
 		{[]string{"serve", "extra"}, `"extra" is not expected`},
 		{[]string{"serve", "--log-format", "xml"}, "allowed: text, json"},
@@ -59,6 +60,8 @@ func TestUsageErrors(t *testing.T) {
 		{[]string{"send", "--app-secret", "s", "config/testdata"}, "no .json file below config/testdata"},
 		{[]string{"send", "--url", "ftp://x", "--app-secret", "s", "-"}, `"ftp://x" is not a URL`},
 		{[]string{"tail", "--count", "-1"}, "--count -1"},
+		{[]string{"tail", "--events", "message:neww"}, `"message:neww" is not a type of event`},
+		{[]string{"token", "--events", "statuses"}, "allowed: message:new, message:status"},
 		{[]string{"tail"}, "no secret: set SPILLWAY_JWT_SECRET"},
 		{[]string{"tail", "--url", "gopher://x", "--token", "t"}, "is not a URL"},
 		{[]string{"token"}, "no secret: set SPILLWAY_JWT_SECRET"},

@@ -107,9 +107,27 @@ Exit codes: 0 done, 1 failed, 2 wrong arguments or config, 3 the disk failed.`,
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return usageError("%w; see %s --help", err, cmd.CommandPath())
 	})
+	root.SetHelpCommand(newHelpCommand())
 	root.AddCommand(newServeCommand(), newSendCommand(), newTailCommand(), newTokenCommand(),
 		newContactCommand(), newCheckCommand(), newVersionCommand())
 	return root
+}
+
+// newHelpCommand is cobra's but for one thing: help on what is no command fails.
+func newHelpCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:     "help [COMMAND]",
+		Short:   "Explain a command",
+		Example: "  spillway help contact show",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			about, rest, err := cmd.Root().Find(args)
+			if err != nil || len(rest) > 0 {
+				return usageError("%q is not a command; see %s --help", strings.Join(args, " "), cmd.Root().Name())
+			}
+			about.InitDefaultHelpFlag()
+			return about.Help()
+		},
+	}
 }
 
 // refuseUnknownCommand is for commands that only have subcommands.

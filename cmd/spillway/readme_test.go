@@ -26,7 +26,7 @@ func TestReadmeConfig(t *testing.T) {
 		t.Fatal(err)
 	}
 	got, err := config.Load(config.Options{File: file, Environ: []string{
-		"VERIFY_TOKEN=" + testVerifyToken, "APP_SECRET=" + testAppSecret, "JWT_SECRET=" + testJWTSecret,
+		"SPILLWAY_VERIFY_TOKEN=" + testVerifyToken, "SPILLWAY_APP_SECRET=" + testAppSecret, "SPILLWAY_JWT_SECRET=" + testJWTSecret,
 	}})
 	if err != nil {
 		t.Fatal(err)

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"spillway/cmd/spillway/config"
 	"spillway/ingest"
 )
 
@@ -60,6 +61,18 @@ func TestReload(t *testing.T) {
 	reload("reloaded")
 	if first, second := answer("the first secret"), answer("the second secret"); first != 403 || second != 200 {
 		t.Errorf("answered %d and %d after the rotation, want 403 and 200", first, second)
+	}
+}
+
+// TestReloadsDoNotWait: while nobody takes a config, as during the start, the
+// newest one stays and signals are still heard.
+func TestReloadsDoNotWait(t *testing.T) {
+	reloads := make(chan config.Config, 1)
+	for _, data := range []string{"first", "second", "third"} {
+		replace(reloads, config.Config{Data: data})
+	}
+	if got := <-reloads; got.Data != "third" {
+		t.Errorf("got the %s config, want the third", got.Data)
 	}
 }
 

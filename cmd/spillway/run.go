@@ -76,8 +76,9 @@ func run(ctx context.Context, cfg config.Config, logger *slog.Logger, reloads <-
 
 	err := r.wait(ctx, reloads)
 	r.shutdown(stop)
-	if !errors.Is(err, errDisk) { // a part may wait for a failed disk for ever
-		running.Wait()
+	// A part may wait for a failed disk for ever, and for a full one for long.
+	if !errors.Is(err, errDisk) && !within(shutdownTimeout, running.Wait) {
+		r.logger.Error("a part does not end: left to the next start")
 	}
 	return err
 }
@@ -174,8 +175,7 @@ func (r *receiver) shutdown(stop context.CancelFunc) {
 // close closes what open built. A failed log or store cannot be closed: that
 // is said, and the process ends.
 func (r *receiver) close() {
-	done := make(chan error, 1)
-	go func() {
+	closed := within(shutdownTimeout, func() {
 		var errs []error
 		if r.server != nil {
 			errs = append(errs, r.server.Close())
@@ -186,15 +186,27 @@ func (r *receiver) close() {
 		if r.store != nil {
 			errs = append(errs, r.store.Close())
 		}
-		done <- errors.Join(errs...)
-	}()
-	select {
-	case err := <-done:
-		if err != nil {
+		if err := errors.Join(errs...); err != nil {
 			r.logger.Error("closing failed", "error", err)
 		}
-	case <-time.After(shutdownTimeout):
+	})
+	if !closed {
 		r.logger.Error("closing takes too long: left to the next start")
+	}
+}
+
+// within runs f and reports whether it returned in time; else f is left behind.
+func within(limit time.Duration, f func()) bool {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		f()
+	}()
+	select {
+	case <-done:
+		return true
+	case <-time.After(limit):
+		return false
 	}
 }
 

@@ -64,6 +64,9 @@ func (o *tailOptions) run(ctx context.Context, stdout, stderr io.Writer) error {
 	if o.count < 0 {
 		return usageError("--count %d is not allowed; allowed: 0 and more", o.count)
 	}
+	if err := checkTypes(o.events); err != nil {
+		return err
+	}
 	target, err := o.target()
 	if err != nil {
 		return err

@@ -3,12 +3,15 @@ package main
 import (
 	"fmt"
 	"os"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/golang-jwt/jwt/v5"
 	"github.com/spf13/cobra"
 
 	"spillway/cmd/spillway/config"
+	"spillway/dispatch/event"
 	"spillway/dispatch/stream"
 )
 
@@ -55,6 +58,9 @@ func (o *tokenOptions) mint(now time.Time) (string, error) {
 	if o.ttl <= 0 {
 		return "", usageError("--ttl %s is not allowed; allowed: more than 0", o.ttl)
 	}
+	if err := o.checkLists(); err != nil {
+		return "", err
+	}
 	secret, err := o.secret()
 	if err != nil {
 		return "", err
@@ -62,6 +68,33 @@ func (o *tokenOptions) mint(now time.Time) (string, error) {
 	return mintToken(secret, now, o.ttl, stream.Claims{
 		Events: o.events, PhoneNumberIDs: o.phoneNumberIDs, WABAIDs: o.wabaIDs,
 	})
+}
+
+// checkLists refuses a list that was given and is empty, most likely of a
+// variable that is not set: who narrows a token must not get one that sees all.
+func (o *tokenOptions) checkLists() error {
+	for _, list := range []struct {
+		flag  string
+		items []string
+	}{{"--events", o.events}, {"--phone-number-ids", o.phoneNumberIDs}, {"--waba-ids", o.wabaIDs}} {
+		if list.items != nil && (len(list.items) == 0 || slices.Contains(list.items, "")) {
+			return usageError("%s has an empty item; name what the token may see, or leave the flag out for all", list.flag)
+		}
+	}
+	return checkTypes(o.events)
+}
+
+// checkTypes refuses what no event can match, most likely a slip: one would wait
+// for it for ever.
+func checkTypes(patterns []string) error {
+	known := []string{event.MessageNew, event.MessageStatus, event.ContactNew, event.ContactUpdated, "message:*", "contact:*", "*"}
+	for _, pattern := range patterns {
+		if !slices.Contains(known, pattern) && !strings.HasPrefix(pattern, event.WebhookPrefix) {
+			return usageError("--events %q is not a type of event; allowed: %s, %sFIELD, webhook:*",
+				pattern, strings.Join(known, ", "), event.WebhookPrefix)
+		}
+	}
+	return nil
 }
 
 // secret finds what serve verifies tokens with.

@@ -64,6 +64,20 @@ func TestTokenWithoutLists(t *testing.T) {
 	}
 }
 
+// TestTokenWithEmptyList: a variable that is not set must not widen a token.
+func TestTokenWithEmptyList(t *testing.T) {
+	without(t)
+	t.Setenv("SPILLWAY_JWT_SECRET", "of the variable")
+	for _, flag := range []string{"--events", "--phone-number-ids", "--waba-ids"} {
+		for _, list := range []string{"", "a,", ","} {
+			got := spillway(t, "", "token", flag, list)
+			if got.code != exitUsage || got.stdout != "" || !strings.Contains(got.stderr, flag+" has an empty item") {
+				t.Errorf("%s %q: got %+v", flag, list, got)
+			}
+		}
+	}
+}
+
 func TestTokenOfConfig(t *testing.T) {
 	without(t)
 	file := filepath.Join(t.TempDir(), "spillway.yaml")

@@ -62,8 +62,8 @@ func (t TLS) Enabled() bool { return t.Cert != "" }
 
 // Limits bound what senders can make the receiver hold.
 type Limits struct {
-	// Body is the largest body taken.
-	Body Size `yaml:"body" range:"1KiB..64MiB"`
+	// Body is the largest body taken; the log takes no record of 64MiB.
+	Body Size `yaml:"body" range:"1KiB..32MiB"`
 	// InFlight bounds the bytes of all bodies being received or written: room for
 	// two at least.
 	InFlight Size `yaml:"in_flight" range:"1MiB..64GiB"`

@@ -57,7 +57,7 @@ func TestMistakes(t *testing.T) {
 		{name: "a list at the top", file: "- a\n", environ: secrets, want: []string{
 			"spillway.yaml:1: is not a section; allowed: the keys listen, admin, data, apps, tls, limits, log, redis, dedupe, contacts, stream, endpoints"}},
 		{name: "variable", environ: append(slices.Clone(secrets), "SPILLWAY_LIMITS_BODY=4MB"), want: []string{
-			`SPILLWAY_LIMITS_BODY (limits.body): "4MB" is not allowed; allowed: a size such as 65536, 512KiB, 64MiB or 20GiB, from 1KiB to 64MiB`}},
+			`SPILLWAY_LIMITS_BODY (limits.body): "4MB" is not allowed; allowed: a size such as 65536, 512KiB, 64MiB or 20GiB, from 1KiB to 32MiB`}},
 		{name: "flag", environ: secrets, flags: map[string]string{"listen": "8080"}, want: []string{
 			`--listen: "8080" is not an address; allowed: host:port such as 127.0.0.1:8080 or :8080`}},
 		{name: "item of a list variable", environ: append(slices.Clone(secrets), "SPILLWAY_STREAM_ALLOWED_ORIGINS=*, x"),
@@ -72,6 +72,10 @@ func TestMistakes(t *testing.T) {
 			"SPILLWAY_STREAM_JWT_PUBLIC_KEY (stream.jwt_public_key): is set together with stream.jwt_secret; allowed: one of them: it decides the algorithm"}},
 		{name: "a bad key is not a missing one too", file: valid, environ: []string{"SPILLWAY_STREAM_JWT_PUBLIC_KEY=x"}, want: []string{
 			"SPILLWAY_STREAM_JWT_PUBLIC_KEY (stream.jwt_public_key): is not a public key; allowed: PEM of a public key: RSA of 2048 bits or more, P-256 or Ed25519"}},
+		{name: "secrets with a newline", file: "apps:\n  - name: a\n    verify_token: 'v '\n    app_secrets:\n      - s\n      - |\n        hidden\n", environ: []string{"SPILLWAY_JWT_SECRET=j\n"}, want: []string{
+			"spillway.yaml:3: apps[0].verify_token: begins or ends with white space; allowed: the secret alone",
+			"spillway.yaml:6: apps[0].app_secrets[1]: begins or ends with white space; allowed: the secret alone",
+			"SPILLWAY_JWT_SECRET (stream.jwt_secret): begins or ends with white space; allowed: the secret alone"}},
 		{name: "same address", environ: append(slices.Clone(secrets), "SPILLWAY_ADMIN=127.0.0.1:8080"), want: []string{
 			"SPILLWAY_ADMIN (admin): is the same as listen; allowed: an address of its own: it must not be public"}},
 		{name: "client CA without a certificate", environ: append(slices.Clone(secrets), "SPILLWAY_TLS_CLIENT_CA=ca.pem"), want: []string{

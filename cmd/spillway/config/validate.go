@@ -156,6 +156,7 @@ func (l *loader) checkAppSecrets(path string, app App) {
 	if app.VerifyToken == "" {
 		l.reject(path+".verify_token", "is missing", "the verify token of the app"+instead(VariableVerifyToken))
 	}
+	l.refuseSpace(path+".verify_token", app.VerifyToken)
 	if len(app.AppSecrets) == 0 {
 		l.reject(path+".app_secrets", "is missing", "the secrets of the app, the current one first"+instead(VariableAppSecret))
 	}
@@ -163,6 +164,15 @@ func (l *loader) checkAppSecrets(path string, app App) {
 		if secret == "" {
 			l.reject(fmt.Sprintf("%s.app_secrets[%d]", path, i), "is empty", "a secret of the app")
 		}
+		l.refuseSpace(fmt.Sprintf("%s.app_secrets[%d]", path, i), secret)
+	}
+}
+
+// refuseSpace finds the newline that came with a secret out of a file: nobody
+// else has it, and so all would be refused.
+func (l *loader) refuseSpace(key, secret string) {
+	if strings.TrimSpace(secret) != secret {
+		l.reject(key, "begins or ends with white space", "the secret alone")
 	}
 }
 
@@ -199,6 +209,7 @@ func (l *loader) checkRedis() {
 
 func (l *loader) checkStream() {
 	s := l.config.Stream
+	l.refuseSpace("stream.jwt_secret", s.JWTSecret)
 	switch {
 	case s.JWTSecret != "" && s.JWTPublicKey != "":
 		l.reject("stream.jwt_public_key", "is set together with stream.jwt_secret", "one of them: it decides the algorithm")
@@ -219,7 +230,14 @@ func isPublicKey(text string) bool {
 	if block == nil {
 		return false
 	}
-	key, err := x509.ParsePKIXPublicKey(block.Bytes)
+	var key any
+	var err error
+	switch block.Type {
+	case "PUBLIC KEY":
+		key, err = x509.ParsePKIXPublicKey(block.Bytes)
+	case "RSA PUBLIC KEY":
+		key, err = x509.ParsePKCS1PublicKey(block.Bytes)
+	}
 	if err != nil {
 		return false
 	}
