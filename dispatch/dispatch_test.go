@@ -1,12 +1,16 @@
 package dispatch
 
 import (
+	"context"
+	"fmt"
 	"math/rand/v2"
 	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
 	"go.uber.org/goleak"
 
@@ -210,6 +214,154 @@ func TestDeadLetters(t *testing.T) {
 	}
 	if got := testutil.ToFloat64(r.d.metrics.events.WithLabelValues(typeUnknown, outcomeDead)); got != 3 {
 		t.Errorf("%v dead are counted, want 3", got)
+	}
+}
+
+// TestDeadLettersOnce has records read a second time, for a partition that was
+// away: their dead letters are not counted again.
+func TestDeadLettersOnce(t *testing.T) {
+	r := newRig(t)
+	away := event.Partition("c3", testPartitions)
+	r.store.hooks(func(b *store.Batch) error {
+		if b.Partition == away {
+			return errInjected
+		}
+		return nil
+	}, nil)
+	r.start()
+	for range 40 {
+		r.messages(20)
+		r.append(wal.Express, `{"entry":`)
+	}
+	dead := func() float64 {
+		return testutil.ToFloat64(r.d.metrics.events.WithLabelValues(typeUnknown, outcomeDead))
+	}
+	r.eventually("all dead letters, while a partition is away", func() bool { return dead() >= 40 })
+	r.store.hooks(nil, nil)
+	r.wantMessages(800)
+	r.eventually("all released", func() bool { return r.log.Released(wal.Express) == 840 })
+	if dead() != 40 {
+		t.Errorf("%v dead are counted, want 40", dead())
+	}
+}
+
+// TestDeadLettersInOneSync: a flood of what cannot be decoded must not cost a
+// sync a record.
+func TestDeadLettersInOneSync(t *testing.T) {
+	r := newRig(t)
+	if err := r.log.Close(); err != nil {
+		t.Fatal(err)
+	}
+	var syncs atomic.Int64
+	r.log = r.openLog(errorfs.Wrap(vfs.NewMem(), errorfs.InjectorFunc(func(op errorfs.Op) error {
+		if op.Kind == errorfs.OpFileSync || op.Kind == errorfs.OpFileSyncData {
+			syncs.Add(1)
+		}
+		return nil
+	})))
+	const records = 320 // 20 batches
+	for range records {
+		r.append(wal.Bulk, `{"entry":`)
+	}
+	before := syncs.Load()
+	r.start()
+	r.eventually("all dead letters", func() bool {
+		return testutil.ToFloat64(r.d.metrics.events.WithLabelValues(typeUnknown, outcomeDead)) == records
+	})
+	if n := syncs.Load() - before; n > records/4 {
+		t.Errorf("%d syncs for %d dead letters", n, records)
+	}
+}
+
+// TestDeliveryOfTheOldest: a batch counts for as long as its oldest event took,
+// whatever else was read with it.
+func TestDeliveryOfTheOldest(t *testing.T) {
+	r := newRig(t)
+	const age = 100 * time.Second
+	for i, received := range []time.Time{time.Now().Add(-age), time.Now()} {
+		body := fmt.Sprintf(`{"entry":[{"id":"w","changes":[{"field":"messages","value":{"messages":[{"from":"c%d","id":"wamid.%d","timestamp":"1","type":"text","text":{"body":"1"}}]}}]}]}`, i, i)
+		if err := r.log.Append(wal.Express, wal.Record{Received: received, Body: []byte(body)}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	r.start()
+	r.eventually("two messages", func() bool { return r.count(event.MessageNew) == 2 })
+	r.stop()
+	reg := prometheus.NewRegistry()
+	reg.MustRegister(r.d.metrics.delivery)
+	families, err := reg.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	sum := 0.0
+	for _, m := range families[0].Metric {
+		sum += m.Histogram.GetSampleSum()
+	}
+	if sum < age.Seconds() {
+		t.Errorf("%v seconds are counted, want %v", sum, age.Seconds())
+	}
+}
+
+// TestLag: partitions that nothing was for do not count, though their cursors
+// are moved only now and then; one with events that are not applied does.
+func TestLag(t *testing.T) {
+	r := newRig(t)
+	config := DefaultConfig()
+	config.Dir, config.WatchInterval = t.TempDir(), time.Hour
+	d, err := New(config, r.log, r.store, r.logger(), prometheus.NewRegistry())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.suspects.close()
+	l := newLane(d, wal.Express, r.log.Node(), func(error) {})
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- l.run(ctx) }()
+	lag := func() float64 {
+		l.look(ctx)
+		return testutil.ToFloat64(d.metrics.lag.WithLabelValues(wal.Express.String()))
+	}
+	r.message(1)
+	r.eventually("the message", func() bool { return r.count(event.MessageNew) == 1 })
+	r.eventually("no lag", func() bool { return lag() == 0 })
+	r.store.hooks(func(*store.Batch) error { return errInjected }, nil)
+	r.message(1)
+	r.eventually("lag", func() bool { return lag() > 0.05 })
+	r.store.hooks(nil, nil)
+	r.eventually("no lag again", func() bool { return lag() == 0 })
+	cancel()
+	<-done
+}
+
+// TestHandOver: the lead takes late members from where they were read up to, not
+// from their last event, and a jump that they were not told of yet is told.
+func TestHandOver(t *testing.T) {
+	r := newRig(t)
+	config := DefaultConfig()
+	config.Dir = t.TempDir()
+	d, err := New(config, r.log, r.store, r.logger(), prometheus.NewRegistry())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.suspects.close()
+	l := newLane(d, wal.Express, r.log.Node(), func(error) {})
+	l.lead.join(l.workers[0], 9001)
+	late := l.late
+	late.join(l.workers[1], 11)
+	late.takeIn()
+	late.members[0].jump = true
+	late.covered = store.Cursor{Seq: 9000, Hash: 1}
+	late.next.Store(9001)
+	late.handOver(t.Context())
+	joined := l.lead.joined[len(l.lead.joined)-1]
+	if joined.worker != l.workers[1] || joined.sent != 9000 || len(late.members) != 0 {
+		t.Errorf("the lead is to go on after record %d, want 9000; %d are still late", joined.sent, len(late.members))
+	}
+	if len(l.workers[1].queue) != 1 {
+		t.Fatal("the worker was not moved")
+	}
+	if s := <-l.workers[1].queue; s.start != 11 || s.to != late.covered || !s.jump {
+		t.Errorf("moved by %+v", s)
 	}
 }
 

@@ -26,9 +26,8 @@ type drainer struct {
 
 	members []*member // the loop's own
 	// covered is the last record that was read, what idle members are moved to.
-	covered  store.Cursor
-	received time.Time
-	moved    time.Time // when idle members were last moved
+	covered store.Cursor
+	moved   time.Time // when idle members were last moved
 
 	mu     sync.Mutex
 	joined []*member // to be taken in by the loop
@@ -146,16 +145,20 @@ func (r *drainer) round(ctx context.Context, reader *wal.Reader) error {
 	if time.Since(r.moved) >= d.cfg.WatchInterval {
 		r.moveIdle(ctx)
 	}
-	shares, err := r.decode(ctx, records)
+	shares, dead, err := r.decode(ctx, records)
 	if err != nil {
 		return err
 	}
+	// Buried before any cursor passes them, and in one go: each time is a sync.
+	if err := r.bury(dead); err != nil {
+		return err
+	}
 	last := records[len(records)-1]
-	r.covered, r.received = store.Cursor{Seq: last.Seq, Hash: last.Hash}, last.Received
+	r.covered = store.Cursor{Seq: last.Seq, Hash: last.Hash}
 	r.feed(ctx, shares)
 	r.next.Store(last.Seq + 1)
 	if r.late {
-		r.handOver()
+		r.handOver(ctx)
 	}
 	return nil
 }
@@ -166,61 +169,69 @@ type share struct {
 	seqs   []uint64
 }
 
-// decode turns records into each partition's share. What cannot be decoded is
-// buried first, so that it is safe before any cursor passes it.
-func (r *drainer) decode(ctx context.Context, records []wal.Record) ([]share, error) {
+// decode turns records into each partition's share, and what of them cannot be
+// decoded into dead letters.
+func (r *drainer) decode(ctx context.Context, records []wal.Record) ([]share, []wal.DeadLetter, error) {
 	d, id := r.lane.dispatcher, r.lane.id
 	if err := d.turns.take(ctx, id); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	defer d.turns.done()
 	slot := slotOf(id, r.late)
 	shares := make([]share, d.store.Partitions())
+	var letters []wal.DeadLetter
 	for i := range records {
 		record := &records[i]
-		if d.suspects.deadly(id, record.Seq) {
-			err := r.bury(record, []meta.Dead{{Reason: "the process ended three times while this was decoded"}})
-			if err != nil {
-				return nil, err
-			}
+		if d.suspects.deadly(record.Hash) {
+			dead := []meta.Dead{{Reason: "the process ended three times while this was decoded"}}
+			letters = appendDead(letters, id, record, dead)
 			continue
 		}
-		d.suspects.mark(slot, record.Seq)
+		d.suspects.mark(slot, record.Hash)
 		events, dead := meta.Decode(record.Received, record.Body)
 		d.suspects.mark(slot, 0)
-		if err := r.bury(record, dead); err != nil {
-			return nil, err
-		}
+		letters = appendDead(letters, id, record, dead)
 		for _, e := range events {
 			s := &shares[event.Partition(e.Key, len(shares))]
 			s.events = append(s.events, e)
 			s.seqs = append(s.seqs, record.Seq)
 		}
 	}
-	return shares, nil
+	return shares, letters, nil
 }
 
-// bury keeps what could not be decoded as dead letters.
-func (r *drainer) bury(record *wal.Record, dead []meta.Dead) error {
-	if len(dead) == 0 {
+// appendDead makes dead letters of a record's items. The first has the whole
+// body, once, however many items are malformed.
+func appendDead(letters []wal.DeadLetter, lane wal.Lane, record *wal.Record, dead []meta.Dead) []wal.DeadLetter {
+	for i, item := range dead {
+		letter := wal.DeadLetter{
+			Lane: lane, Seq: record.Seq, Item: i, Received: record.Received,
+			App: record.App, Path: item.Path, Reason: item.Reason,
+		}
+		if i == 0 {
+			letter.Signature, letter.Body = record.Signature, record.Body
+		}
+		letters = append(letters, letter)
+	}
+	return letters
+}
+
+// bury keeps dead letters. Those that are kept already, because their records
+// are read again, are not counted again.
+func (r *drainer) bury(letters []wal.DeadLetter) error {
+	if len(letters) == 0 {
 		return nil
 	}
 	d := r.lane.dispatcher
-	letters := make([]wal.DeadLetter, len(dead))
-	for i, item := range dead {
-		letters[i] = wal.DeadLetter{
-			Lane: r.lane.id, Seq: record.Seq, Item: i, Received: record.Received,
-			App: record.App, Path: item.Path, Reason: item.Reason,
-		}
+	added, err := d.log.Bury(letters...)
+	if err != nil {
+		return fmt.Errorf("bury dead letters: %w", err)
 	}
-	// The first has the whole body, once, however many items are malformed.
-	letters[0].Signature, letters[0].Body = record.Signature, record.Body
-	if err := d.log.Bury(letters...); err != nil {
-		return fmt.Errorf("bury dead letter: %w", err)
+	d.metrics.dead(added)
+	if added > 0 {
+		r.lane.logger.Warn("webhooks hold what cannot be decoded: kept as dead letters", "items", added,
+			"sequence", letters[0].Seq, "path", letters[0].Path, "reason", letters[0].Reason)
 	}
-	d.metrics.dead(len(dead))
-	r.lane.logger.Warn("a webhook holds what cannot be decoded: kept as a dead letter",
-		"sequence", record.Seq, "items", len(dead), "path", dead[0].Path, "reason", dead[0].Reason)
 	return nil
 }
 
@@ -237,6 +248,9 @@ func (r *drainer) feed(ctx context.Context, shares []share) {
 		}
 	}
 	r.dropLost()
+	for _, m := range r.members {
+		m.worker.fed(r.covered.Seq, m.sent)
+	}
 }
 
 // moveIdle moves the cursors of members whose partition had no events lately,
@@ -263,7 +277,7 @@ func (r *drainer) dropLost() {
 // send queues a step for a member. A full queue is waited for, except that of a
 // member whose store is away while another's is not: that one is let go.
 func (r *drainer) send(ctx context.Context, m *member, events []event.Event, seqs []uint64) {
-	s := step{start: m.sent + 1, to: r.covered, received: r.received, events: events, seqs: seqs, jump: m.jump}
+	s := step{start: m.sent + 1, to: r.covered, events: events, seqs: seqs, jump: m.jump}
 	look := time.NewTicker(100 * time.Millisecond)
 	defer look.Stop()
 	for {
@@ -317,12 +331,14 @@ func (r *drainer) remove(m *member) {
 }
 
 // handOver gives the late members to the lead once they are near it, or it has
-// none of its own.
-func (r *drainer) handOver() {
+// none of its own. Idle ones are moved first: else the lead would go back to
+// where they last had events.
+func (r *drainer) handOver(ctx context.Context) {
 	lead := r.lane.lead
 	if lead.count.Load() > 0 && r.next.Load()+r.lane.near() < lead.next.Load() {
 		return
 	}
+	r.moveIdle(ctx)
 	for _, m := range append([]*member(nil), r.members...) {
 		r.remove(m)
 		lead.join(m.worker, m.sent+1)

@@ -190,9 +190,8 @@ func (l *lane) look(ctx context.Context) {
 	held := make([]store.Cursor, len(l.workers))
 	next := uint64(1<<64 - 1)
 	for p, w := range l.workers {
-		var n uint64
-		held[p], n = w.place()
-		next = min(next, n)
+		held[p], _ = w.place()
+		next = min(next, w.pending())
 	}
 	l.measureLag(ctx, next)
 	within, cancel := context.WithTimeout(ctx, l.dispatcher.cfg.ApplyTimeout)

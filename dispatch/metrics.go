@@ -37,7 +37,7 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		}, []string{"lane"}),
 		delivery: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name:    "spillway_dispatch_delivery_seconds",
-			Help:    "Time from the receipt of a webhook until its events took effect, by batch and partition.",
+			Help:    "Time from the receipt of a webhook until its events took effect: the longest of each batch and partition.",
 			Buckets: []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60, 300, 1800},
 		}, []string{"lane"}),
 		events: prometheus.NewCounterVec(prometheus.CounterOpts{
@@ -76,7 +76,7 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 }
 
 // applied counts a step that took effect.
-func (m *metrics) applied(lane wal.Lane, events []event.Event, result store.Result, received time.Time) {
+func (m *metrics) applied(lane wal.Lane, events []event.Event, result store.Result) {
 	for i, outcome := range result.Outcomes {
 		t := events[i].Type
 		if t != event.MessageNew && t != event.MessageStatus {
@@ -88,7 +88,7 @@ func (m *metrics) applied(lane wal.Lane, events []event.Event, result store.Resu
 	m.events.WithLabelValues(event.ContactNew, fresh).Add(float64(result.ContactsNew))
 	m.events.WithLabelValues(event.ContactUpdated, fresh).Add(float64(result.ContactsUpdated))
 	if len(events) > 0 {
-		m.delivery.WithLabelValues(lane.String()).Observe(time.Since(received).Seconds())
+		m.delivery.WithLabelValues(lane.String()).Observe(time.Since(events[0].Received).Seconds())
 	}
 }
 

@@ -13,16 +13,11 @@ import (
 func TestPoisonedRecord(t *testing.T) {
 	r := newRig(t)
 	r.messages(3)
-	dir := t.TempDir()
-	for range deathsAllowed {
-		s, err := openSuspects(filepath.Join(dir, "suspects"))
-		if err != nil {
-			t.Fatal(err)
-		}
-		s.mark(slotOf(wal.Express, false), 2)
-		s.close()
+	hash, err := r.log.Hash(wal.Express, 2)
+	if err != nil {
+		t.Fatal(err)
 	}
-	r.startIn(dir)
+	r.startIn(poisoned(t, hash))
 	r.wantMessages(2)
 	dead := 0
 	if err := r.log.Dead(func(letter wal.DeadLetter) error {
@@ -37,4 +32,34 @@ func TestPoisonedRecord(t *testing.T) {
 	if dead != 1 {
 		t.Errorf("%d dead letters, want 1", dead)
 	}
+}
+
+// TestPoisonOfAnotherLog: a mark names the record and not its sequence, which is
+// another's in a log that was made anew.
+func TestPoisonOfAnotherLog(t *testing.T) {
+	old, r := newRig(t), newRig(t)
+	old.message(1)
+	hash, err := old.log.Hash(wal.Express, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.message(2)
+	r.startIn(poisoned(t, hash))
+	r.wantMessages(1)
+}
+
+// poisoned is a folder with the marks of a record that ended the process as
+// often as is allowed.
+func poisoned(t *testing.T, hash uint64) string {
+	t.Helper()
+	dir := t.TempDir()
+	for range deathsAllowed {
+		s, err := openSuspects(filepath.Join(dir, "suspects"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.mark(slotOf(wal.Express, false), hash)
+		s.close()
+	}
+	return dir
 }

@@ -17,7 +17,7 @@ const deathsAllowed = 3
 const (
 	suspectSlots = 2 * len(wal.Lanes) // a lead and a late drainer a lane
 	suspectTable = 16
-	suspectWords = suspectSlots + 3*suspectTable
+	suspectWords = suspectSlots + 2*suspectTable
 	suspectBytes = 8 * suspectWords
 )
 
@@ -28,18 +28,16 @@ const (
 //
 // The file, in little-endian words of 8 bytes:
 //
-//	[slot 0] … [slot 3]                      sequence being decoded, 0 for none
-//	[lane+1 | sequence | deaths] × 16        those that were found in a slot
+//	[slot 0] … [slot 3]      hash of the record being decoded, 0 for none
+//	[hash | deaths] × 16     those that were found in a slot
+//
+// It is the hash that names a record: a sequence would name another one once the
+// log was replaced or has lost its tail.
 type suspects struct {
 	file *os.File
 	data []byte
 	// killers are the records with deathsAllowed; fixed once open.
-	killers map[suspect]bool
-}
-
-type suspect struct {
-	lane wal.Lane
-	seq  uint64
+	killers map[uint64]bool
 }
 
 func openSuspects(path string) (*suspects, error) {
@@ -60,7 +58,7 @@ func openSuspects(path string) (*suspects, error) {
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("map marks of suspect records: %w", err), file.Close())
 	}
-	s := &suspects{file: file, data: data, killers: make(map[suspect]bool)}
+	s := &suspects{file: file, data: data, killers: make(map[uint64]bool)}
 	s.collect()
 	return s, nil
 }
@@ -71,41 +69,40 @@ func (s *suspects) setWord(i int, v uint64) { binary.LittleEndian.PutUint64(s.da
 // collect moves what the slots hold into the table, and finds the killers.
 func (s *suspects) collect() {
 	for slot := range suspectSlots {
-		seq := s.word(slot)
-		if seq == 0 {
+		hash := s.word(slot)
+		if hash == 0 {
 			continue
 		}
-		row := s.row(slotLane(slot), seq)
-		s.setWord(row, uint64(slotLane(slot))+1)
-		s.setWord(row+1, seq)
-		s.setWord(row+2, s.word(row+2)+1)
+		row := s.row(hash)
+		s.setWord(row, hash)
+		s.setWord(row+1, s.word(row+1)+1)
 		s.setWord(slot, 0)
 	}
 	for i := range suspectTable {
-		row := suspectSlots + 3*i
-		if s.word(row+2) >= deathsAllowed {
-			s.killers[suspect{wal.Lane(s.word(row) - 1), s.word(row + 1)}] = true
+		row := suspectSlots + 2*i
+		if s.word(row+1) >= deathsAllowed {
+			s.killers[s.word(row)] = true
 		}
 	}
 }
 
 // row finds the table's row of a record, or frees the one with fewest deaths.
-func (s *suspects) row(lane wal.Lane, seq uint64) int {
+func (s *suspects) row(hash uint64) int {
 	least := suspectSlots
 	for i := range suspectTable {
-		row := suspectSlots + 3*i
-		if s.word(row) == uint64(lane)+1 && s.word(row+1) == seq {
+		row := suspectSlots + 2*i
+		if s.word(row) == hash {
 			return row
 		}
-		if s.word(row+2) < s.word(least+2) {
+		if s.word(row+1) < s.word(least+1) {
 			least = row
 		}
 	}
-	s.setWord(least+2, 0)
+	s.setWord(least+1, 0)
 	return least
 }
 
-// slotOf and slotLane pair a lane's lead and late drainer with their slots.
+// slotOf gives a lane's lead and late drainer a slot each.
 func slotOf(lane wal.Lane, late bool) int {
 	slot := 2 * int(lane)
 	if late {
@@ -114,15 +111,11 @@ func slotOf(lane wal.Lane, late bool) int {
 	return slot
 }
 
-func slotLane(slot int) wal.Lane { return wal.Lanes[slot/2] }
-
 // deadly reports whether the record has ended the process too often.
-func (s *suspects) deadly(lane wal.Lane, seq uint64) bool {
-	return s.killers[suspect{lane, seq}]
-}
+func (s *suspects) deadly(hash uint64) bool { return s.killers[hash] }
 
 // mark notes that a record is being decoded, 0 that none is.
-func (s *suspects) mark(slot int, seq uint64) { s.setWord(slot, seq) }
+func (s *suspects) mark(slot int, hash uint64) { s.setWord(slot, hash) }
 
 func (s *suspects) close() {
 	_ = syscall.Munmap(s.data)

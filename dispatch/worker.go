@@ -14,11 +14,10 @@ import (
 // step is a partition's share of a batch: its events among the records from
 // start to to. seqs has the record of each event.
 type step struct {
-	start    uint64
-	to       store.Cursor
-	received time.Time // of the newest record in it
-	events   []event.Event
-	seqs     []uint64
+	start  uint64
+	to     store.Cursor
+	events []event.Event
+	seqs   []uint64
 	// jump: the records between the worker's and start are gone from the log.
 	jump bool
 }
@@ -43,6 +42,9 @@ type worker struct {
 	mu     sync.Mutex
 	cursor store.Cursor // what the store has confirmed
 	next   uint64       // the first record not yet applied
+	// read is the last record that the drainer has read for it, sent the last one
+	// of a step: from there to read nothing was for this partition.
+	read, sent uint64
 
 	lost      atomic.Bool
 	failed    atomic.Bool
@@ -73,6 +75,24 @@ func (w *worker) setPlace(cursor store.Cursor, next uint64) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.cursor, w.next = cursor, next
+}
+
+// fed notes how far the drainer has read for it, and sent steps.
+func (w *worker) fed(read, sent uint64) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.read, w.sent = read, sent
+}
+
+// pending is the first record whose events, if it has any for this partition,
+// are not applied.
+func (w *worker) pending() uint64 {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.next <= w.sent {
+		return w.next
+	}
+	return max(w.next, w.read+1)
 }
 
 // away reports whether waiting for this worker would be waiting for its store.
@@ -173,7 +193,7 @@ func (w *worker) apply(ctx context.Context, cursor store.Cursor, s step, next ui
 		return w.settle(cursor.Seq, result.Stored, s.to.Seq)
 	}
 	w.setPlace(s.to, s.to.Seq+1)
-	d.metrics.applied(w.lane.id, events, result, s.received)
+	d.metrics.applied(w.lane.id, events, result)
 	return nil
 }
 

@@ -7,8 +7,9 @@ import (
 	"github.com/cockroachdb/pebble/v2"
 )
 
-// queueLimit bounds the requests that wait for the committer. Their bytes are
-// their callers', and bounded there.
+// queueLimit bounds the records that wait for the committer. Their bytes are
+// their callers', and bounded there. Other writes are few, and never refused for
+// want of room: dispatching and trimming have to go on.
 const queueLimit = 16384
 
 // The reasons an Append is refused for, as the metric has them.
@@ -127,7 +128,7 @@ func (q *queue) put(r *request) (reason string, err error) {
 	switch {
 	case q.closed:
 		reason, err = refusedClosed, ErrClosed
-	case n >= queueLimit:
+	case r.write == nil && n >= queueLimit:
 		reason, err = refusedQueue, errFullQueue
 	default:
 		q.waiting = append(q.waiting, r)

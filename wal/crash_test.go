@@ -118,7 +118,7 @@ func (b *ledger) write(t *testing.T, l *Log, round, g, i, size int) {
 	}
 	b.enter(func() { b.bodies[lane][string(r.Body)] = true })
 	if i%10 == 0 {
-		if err := l.Bury(letter(lane, uint64(round*8+g), i, time.Now())); err != nil {
+		if err := bury(l, letter(lane, uint64(round*8+g), i, time.Now())); err != nil {
 			t.Error(err)
 			return
 		}

@@ -106,39 +106,44 @@ func deadReceived(value []byte) time.Time {
 }
 
 // Bury keeps dead letters, all or none, and returns nil only when they survive
-// power loss. One that is kept already is replaced. It is tried even where
-// Append would give ErrFull, so that dispatching goes on.
-func (l *Log) Bury(letters ...DeadLetter) error {
+// power loss. One that is kept already is replaced; added is how many were not.
+// It is tried even where Append would give ErrFull, so that dispatching goes on.
+func (l *Log) Bury(letters ...DeadLetter) (added int, err error) {
 	values := make([][]byte, len(letters))
 	keys := make([][]byte, len(letters))
 	for i := range letters {
 		d := &letters[i]
 		if err := d.check(); err != nil {
-			return fmt.Errorf("bury: %w", err)
+			return 0, fmt.Errorf("bury: %w", err)
 		}
 		keys[i], values[i] = deadKey(d.Lane, d.Seq, d.Item), d.encode()
 	}
-	err := l.do(func(batch *pebble.Batch) error {
+	fresh := 0 // the committer's, until it has answered
+	err = l.do(func(batch *pebble.Batch) error {
 		for i, key := range keys {
-			if err := l.committer.bury(batch, key, values[i]); err != nil {
+			isNew, err := l.committer.bury(batch, key, values[i])
+			if err != nil {
 				return err
+			}
+			if isNew {
+				fresh++
 			}
 		}
 		return l.putDeadCount(batch)
 	})
 	if err != nil {
-		return fmt.Errorf("bury: %w", err)
+		return 0, fmt.Errorf("bury: %w", err)
 	}
-	return nil
+	return fresh, nil
 }
 
 // bury puts a dead letter into the batch and counts it where it is new.
-func (c *committer) bury(batch *pebble.Batch, key, value []byte) error {
+func (c *committer) bury(batch *pebble.Batch, key, value []byte) (isNew bool, err error) {
 	known, ok := c.buried[string(key)]
 	if !ok {
 		old, err := readKey(c.log.db, key)
 		if err != nil {
-			return err
+			return false, err
 		}
 		known = len(old)
 	}
@@ -148,7 +153,7 @@ func (c *committer) bury(batch *pebble.Batch, key, value []byte) error {
 	}
 	c.log.deadBytes.Add(int64(len(value) - known))
 	c.buried[string(key)] = len(value)
-	return batch.Set(key, value, nil)
+	return known == 0, batch.Set(key, value, nil)
 }
 
 // putDeadCount writes the count with what changed it. Only the committer calls it.

@@ -99,7 +99,7 @@ func checkFailed(t *testing.T, l *Log) {
 	for name, err := range map[string]error{
 		"Ready":  l.Ready(),
 		"Append": l.Append(Bulk, testRecord(1)),
-		"Bury":   l.Bury(DeadLetter{}),
+		"Bury":   bury(l, DeadLetter{}),
 	} {
 		if !errors.Is(err, ErrFailed) {
 			t.Errorf("%s: %v", name, err)

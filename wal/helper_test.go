@@ -68,6 +68,11 @@ func appendMany(t testing.TB, l *Log, lane Lane, n, size int) {
 	group.Wait()
 }
 
+func bury(l *Log, letters ...DeadLetter) error {
+	_, err := l.Bury(letters...)
+	return err
+}
+
 // appendAt appends one record with a time and a body that tells it from others.
 func appendAt(t testing.TB, l *Log, lane Lane, at time.Time) {
 	t.Helper()

@@ -72,7 +72,7 @@ func TestMetrics(t *testing.T) {
 		}
 	}
 	l.Release(Express, 1)
-	if err := l.Bury(letter(Bulk, 1, 0, k.at)); err != nil {
+	if err := bury(l, letter(Bulk, 1, 0, k.at)); err != nil {
 		t.Fatal(err)
 	}
 	k.pass(time.Minute)

@@ -32,8 +32,7 @@ func (l *Log) Release(lane Lane, through uint64) { l.lanes[lane].release(through
 func (l *Log) Released(lane Lane) uint64 { return l.lanes[lane].released.Load() }
 
 // janitor keeps the figures of space and releases fresh and deletes what has
-// had its time. Its fields are its goroutine's, or under mu where a test runs
-// it by hand.
+// had its time. Its fields are under mu, which Renew takes as well.
 type janitor struct {
 	log  *Log
 	quit chan struct{}
@@ -61,6 +60,8 @@ func (j *janitor) run() {
 		case <-ticker.C:
 			j.report(j.tick(j.log.config.now()))
 		case <-j.quit:
+			j.mu.Lock()
+			defer j.mu.Unlock()
 			j.report(j.persist())
 			return
 		}

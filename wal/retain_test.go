@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"sync"
 	"testing"
 	"time"
 )
@@ -274,21 +275,24 @@ func TestDeadLetters(t *testing.T) {
 	again := letter(Bulk, 1, 0, k.at)
 	again.Reason = "no id at all"
 	young := letter(Bulk, 9, WholeRecord, k.at.Add(time.Hour))
-	for _, letters := range [][]DeadLetter{
-		{letter(Bulk, 1, 1, k.at), letter(Bulk, 1, 0, k.at)},
-		{letter(Express, 7, 0, k.at)},
-		{again},        // replaces
-		{young, young}, // twice in one batch
+	for _, step := range []struct {
+		letters []DeadLetter
+		added   int
+	}{
+		{[]DeadLetter{letter(Bulk, 1, 1, k.at), letter(Bulk, 1, 0, k.at)}, 2},
+		{[]DeadLetter{letter(Express, 7, 0, k.at)}, 1},
+		{[]DeadLetter{again}, 0},        // replaces
+		{[]DeadLetter{young, young}, 1}, // twice in one batch
 	} {
-		if err := l.Bury(letters...); err != nil {
-			t.Fatal(err)
+		if added, err := l.Bury(step.letters...); err != nil || added != step.added {
+			t.Fatalf("%d added, %v; want %d", added, err, step.added)
 		}
 	}
 	want := []string{"express 7 0 no id", "bulk 1 0 no id at all", "bulk 1 1 no id", "bulk 9 -1 no id"}
 	if got := listDead(t, l); fmt.Sprint(got) != fmt.Sprint(want) {
 		t.Errorf("got %q, want %q", got, want)
 	}
-	if err := l.Bury(DeadLetter{Item: -2}); err == nil {
+	if err := bury(l, DeadLetter{Item: -2}); err == nil {
 		t.Error("took item -2")
 	}
 	closeLog(t, l)
@@ -316,12 +320,43 @@ func TestDeadLettersMany(t *testing.T) {
 	for i := range letters {
 		letters[i] = letter(Bulk, 5, i, k.at)
 	}
-	if err := l.Bury(letters...); err != nil {
+	if err := bury(l, letters...); err != nil {
 		t.Fatal(err)
 	}
 	k.pass(config.DeadRetain + time.Second)
 	tick(t, l)
 	if got := listDead(t, l); len(got) != 0 {
 		t.Errorf("%d are left", len(got))
+	}
+}
+
+// TestRenewWhileTrimming: a new identity ends all releases, and so must not come
+// between the look at them and the trim.
+func TestRenewWhileTrimming(t *testing.T) {
+	config := memConfig()
+	config.Retain = 0
+	k := newClock(&config)
+	l := open(t, config)
+	for range 500 {
+		for range 16 {
+			appendAt(t, l, Express, k.at)
+		}
+		l.Release(Express, l.Head(Express))
+		k.pass(trimEvery)
+		var group sync.WaitGroup
+		group.Go(func() {
+			if err := l.janitor.tick(k.at); err != nil {
+				t.Error(err)
+			}
+		})
+		group.Go(func() {
+			if _, err := l.Renew(); err != nil {
+				t.Error(err)
+			}
+		})
+		group.Wait()
+		if released, first := l.Released(Express), l.First(Express); released+1 < first {
+			t.Fatalf("released up to %d, but kept from %d", released, first)
+		}
 	}
 }

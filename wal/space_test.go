@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
 )
@@ -37,7 +38,7 @@ func TestMinFree(t *testing.T) {
 	if err := l.Ready(); !errors.Is(err, ErrFull) {
 		t.Errorf("ready: %v", err)
 	}
-	if err := l.Bury(letter(Bulk, 1, 0, time.Now())); err != nil {
+	if err := bury(l, letter(Bulk, 1, 0, time.Now())); err != nil {
 		t.Errorf("bury: %v", err)
 	}
 	setFree(fs, gib+1<<20)
@@ -147,7 +148,11 @@ func TestQueueFull(t *testing.T) {
 	if reason, err := q.put(&request{}); reason != refusedQueue || !errors.Is(err, ErrFull) {
 		t.Errorf("%s, %v", reason, err)
 	}
-	if got := len(q.take(nil)); got != queueLimit {
+	// A dead letter that is refused would end dispatching.
+	if _, err := q.put(&request{write: func(*pebble.Batch) error { return nil }}); err != nil {
+		t.Errorf("a write that is no record: %v", err)
+	}
+	if got := len(q.take(nil)); got != queueLimit+1 {
 		t.Errorf("took %d", got)
 	}
 	if _, err := q.put(&request{}); err != nil {

@@ -213,7 +213,7 @@ func (l *Log) identify() error {
 	if l.node.Load() != nil {
 		return nil
 	}
-	_, err := l.Renew()
+	_, err := l.renew()
 	return err
 }
 
@@ -230,6 +230,13 @@ func (l *Log) Node() string { return *l.node.Load() }
 // log that is not the one a store knows: it lost its tail, was restored from a
 // snapshot, or is a clone. Release must not be called meanwhile.
 func (l *Log) Renew() (string, error) {
+	// The janitor must not trim, nor write down, by releases that end here.
+	l.janitor.mu.Lock()
+	defer l.janitor.mu.Unlock()
+	return l.renew()
+}
+
+func (l *Log) renew() (string, error) {
 	id := uuid.New()
 	var released [len(Lanes)]uint64
 	err := l.do(func(batch *pebble.Batch) error {

@@ -266,7 +266,7 @@ func TestClose(t *testing.T) {
 	for name, err := range map[string]error{
 		"Append": l.Append(Bulk, testRecord(1)),
 		"Ready":  l.Ready(),
-		"Bury":   l.Bury(DeadLetter{}),
+		"Bury":   bury(l, DeadLetter{}),
 		"Dead":   l.Dead(func(DeadLetter) error { return nil }),
 	} {
 		if !errors.Is(err, ErrClosed) {
