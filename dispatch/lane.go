@@ -26,8 +26,13 @@ type lane struct {
 	workers    []*worker // by partition
 	lead, late *drainer
 
+	// failedLooks counts the looks at the cursors that failed in a row; the
+	// watch's own.
+	failedLooks int
+
 	mu     sync.Mutex
-	gapEnd uint64 // records below it that are gone were counted
+	gapEnd uint64    // records below it that are gone were counted
+	warned time.Time // when a rewind was last logged as a warning
 }
 
 func newLane(d *Dispatcher, id wal.Lane, node string, fail context.CancelCauseFunc) *lane {
@@ -80,6 +85,9 @@ func (l *lane) open(ctx context.Context) error {
 		return err
 	}
 	released := l.dispatcher.log.Released(l.id)
+	if released < l.extent().first {
+		released = 0 // by this store, under this identity
+	}
 	for p, w := range l.workers {
 		if err := w.settle(released, cursors[p], 0); err != nil {
 			return err
@@ -155,6 +163,20 @@ func (l *lane) countGap(seq, first uint64) {
 	l.logger.Error("records are gone from the log that the store has not seen", "from", seq, "before", first)
 }
 
+// countRewind counts a partition that was found older than it had confirmed. They
+// come in flocks: one warning in a while is enough.
+func (l *lane) countRewind(partition int, confirmed, stored uint64) {
+	l.dispatcher.metrics.rewinds.WithLabelValues(l.id.String()).Inc()
+	l.mu.Lock()
+	level := slog.LevelDebug
+	if now := time.Now(); now.Sub(l.warned) > 10*time.Second {
+		l.warned, level = now, slog.LevelWarn
+	}
+	l.mu.Unlock()
+	l.logger.Log(context.Background(), level, "the store is older than it was: applying again; other partitions may be too",
+		"partition", partition, "confirmed", confirmed, "stored", stored)
+}
+
 // note logs a failed call to the store: the first, and each time the tries have
 // doubled.
 func (l *lane) note(ctx context.Context, w *worker, err error, attempt int) {
@@ -198,9 +220,11 @@ func (l *lane) look(ctx context.Context) {
 	cursors, err := l.dispatcher.store.Cursors(within, l.source)
 	cancel()
 	if err != nil {
-		l.note(ctx, nil, err, 0)
+		l.note(ctx, nil, err, l.failedLooks)
+		l.failedLooks++
 		return
 	}
+	l.failedLooks = 0
 	through := uint64(1<<64 - 1)
 	for p, w := range l.workers {
 		through = min(through, held[p].Seq, cursors[p].Seq)

@@ -2,6 +2,7 @@ package dispatch
 
 import (
 	"context"
+	"errors"
 	"math/rand/v2"
 	"sync"
 	"sync/atomic"
@@ -9,6 +10,7 @@ import (
 
 	"spillway/dispatch/event"
 	"spillway/dispatch/store"
+	"spillway/wal"
 )
 
 // step is a partition's share of a batch: its events among the records from
@@ -240,13 +242,14 @@ func (w *worker) settle(held uint64, stored store.Cursor, to uint64) error {
 		}
 		return d.log.Hash(l.id, seq)
 	})
-	if err != nil {
+	switch {
+	case errors.Is(err, wal.ErrTrimmed): // meanwhile
+		v, log = gap, l.extent()
+	case err != nil:
 		return err
 	}
 	if stored.Seq < held && v != foreign {
-		d.metrics.rewinds.WithLabelValues(l.id.String()).Inc()
-		l.logger.Warn("the store is older than it was: applying again",
-			"partition", w.partition, "confirmed", held, "stored", stored.Seq)
+		l.countRewind(w.partition, held, stored.Seq)
 	}
 	switch v {
 	case covered, behind:

@@ -57,8 +57,8 @@ func TestReload(t *testing.T) {
 	if second, third := answer("the second secret"), answer("a third secret"); second != 200 || third != 403 {
 		t.Errorf("answered %d and %d after a bad file, want 200 and 403", second, third)
 	}
-	write("the second secret", "")
-	reload("reloaded")
+	write("the second secret", "limits: {body: 1MiB}\n")
+	reload("need a restart")
 	if first, second := answer("the first secret"), answer("the second secret"); first != 403 || second != 200 {
 		t.Errorf("answered %d and %d after the rotation, want 403 and 200", first, second)
 	}

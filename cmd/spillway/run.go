@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"path/filepath"
+	"reflect"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -49,12 +50,14 @@ type receiver struct {
 	// failed gets what ends the process: a failed disk, a listener that died.
 	failed   chan error
 	stopping atomic.Bool
+	// started is the config it was started with.
+	started config.Config
 }
 
 // run runs a receiver until ctx ends or a part fails. It calls listening once
 // with the addresses it listens on, and takes a new config from reloads.
 func run(ctx context.Context, cfg config.Config, logger *slog.Logger, reloads <-chan config.Config, listening func(public, admin net.Addr)) error {
-	r := &receiver{logger: logger, failed: make(chan error, 8)}
+	r := &receiver{logger: logger, failed: make(chan error, 8), started: cfg}
 	defer r.close()
 	if err := r.open(cfg); err != nil {
 		return err
@@ -104,7 +107,10 @@ func (r *receiver) wait(ctx context.Context, reloads <-chan config.Config) error
 				r.logger.Error("reload changed nothing", "error", err)
 				continue
 			}
-			r.logger.Info("reloaded apps, secrets and certificates")
+			r.logger.Info("reloaded apps, secrets and certificates from the file; variables stay as they were at the start")
+			if !reflect.DeepEqual(unreloaded(cfg), unreloaded(r.started)) {
+				r.logger.Warn("other settings have changed too: they need a restart")
+			}
 		}
 	}
 }
@@ -154,6 +160,14 @@ func (r *receiver) reload(cfg config.Config) error {
 		return err
 	}
 	return r.stream.Reload(cfg.Stream.JWTSecret, cfg.Stream.JWTPublicKey)
+}
+
+// unreloaded is what of a config a reload does not take over.
+func unreloaded(cfg config.Config) config.Config {
+	cfg.Apps = nil
+	cfg.TLS.Cert, cfg.TLS.Key, cfg.TLS.ClientCA, cfg.TLS.ClientName = "", "", "", ""
+	cfg.Stream.JWTSecret, cfg.Stream.JWTPublicKey = "", ""
+	return cfg
 }
 
 // shutdown stops the parts that take in, from left to right, within
