@@ -204,6 +204,7 @@ func (s *Server) receive(ctx *fasthttp.RequestCtx) int {
 	}
 	s.metrics.taken.Add(float64(len(content)))
 	s.metrics.ack.Observe(time.Since(start).Seconds())
+	s.resume(start)
 	return fasthttp.StatusOK
 }
 
@@ -268,6 +269,15 @@ func (s *Server) complain(err error) {
 	last := s.complained.Load()
 	if now-last >= complainEvery && s.complained.CompareAndSwap(last, now) {
 		s.logger.Error("webhooks are refused with 503: the log does not take them", "error", err)
+	}
+}
+
+// resume logs that webhooks are taken again, where a refusal was logged. It is as
+// rare as that: a log at its limit refuses one and takes the next.
+func (s *Server) resume(now time.Time) {
+	last := s.complained.Load()
+	if last != 0 && now.Unix()-last >= complainEvery && s.complained.CompareAndSwap(last, 0) {
+		s.logger.Info("webhooks are taken again")
 	}
 }
 
