@@ -61,7 +61,7 @@ func TestBadInput(t *testing.T) {
 		}
 	}
 
-	events := p.gather(func(events []received) bool { return countCaused(events) >= 1002 })
+	events := p.gather(1002, caused)
 	byType := make(map[string]int)
 	for _, e := range events {
 		byType[e.Type]++
@@ -220,7 +220,7 @@ func TestFullDisk(t *testing.T) {
 		}
 		return nil
 	})
-	events := p.gather(func(events []received) bool { return countCaused(events) >= len(acked) })
+	events := p.gather(len(acked), caused)
 	for _, e := range events {
 		delete(acked, e.UID)
 	}
@@ -254,5 +254,5 @@ func TestTerminate(t *testing.T) {
 		t.Fatalf("exit code %d:\n%s", code, p.logText())
 	}
 	p = start(t, data)
-	p.gather(func(events []received) bool { return countCaused(events) == 1 })
+	p.gather(1, caused)
 }

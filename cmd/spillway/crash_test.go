@@ -94,7 +94,7 @@ func TestKillNine(t *testing.T) {
 	senders.Wait()
 
 	acked := len(book.acked)
-	events := target.Load().gather(func(events []received) bool { return countCaused(events) >= acked })
+	events := target.Load().gather(acked, caused)
 	seen := make(map[string]int)
 	births := make(map[string]int)
 	for _, e := range events {

@@ -20,6 +20,7 @@ import (
 	"github.com/fasthttp/websocket"
 	"github.com/golang-jwt/jwt/v5"
 
+	"spillway/dispatch/event"
 	"spillway/ingest"
 )
 
@@ -303,9 +304,9 @@ func (p *process) subscribe(ctx context.Context, since string) <-chan received {
 	return events
 }
 
-// gather collects all events kept until enough of them are there and then, for
-// a moment, no more come.
-func (p *process) gather(enough func(events []received) bool) []received {
+// gather collects all events kept until there are want of those that count, and
+// then, for a moment, no more come.
+func (p *process) gather(want int, counts func(received) bool) []received {
 	p.t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
@@ -320,13 +321,23 @@ func (p *process) gather(enough func(events []received) bool) []received {
 				p.t.Fatalf("the socket closed after %d events", len(events))
 			}
 			events = append(events, e)
-			if enough(events) {
+			if counts(e) {
+				want--
+			}
+			if want <= 0 {
 				quiet.Reset(500 * time.Millisecond)
 			}
 		case <-quiet.C:
 			return events
 		case <-deadline:
-			p.t.Fatalf("not enough events within a minute: %d", len(events))
+			_, metrics := p.adminGet("/metrics")
+			p.t.Fatalf("%d events within a minute, %d more are wanted\n%s", len(events), want, metrics)
 		}
 	}
+}
+
+// caused is true for an event that stands for something in a webhook; contact
+// events are made by us.
+func caused(e received) bool {
+	return e.Type != event.ContactNew && e.Type != event.ContactUpdated
 }
