@@ -142,6 +142,9 @@ func TestSendersThatStop(t *testing.T) {
 func TestDataTaken(t *testing.T) {
 	data := t.TempDir()
 	start(t, data)
+	if result, detail := resultOf(t, findings(checkOptions(data)), "data"); result != resultWarn || !strings.Contains(detail, "in use") {
+		t.Errorf("check says %s of a folder in use: %s", result, detail)
+	}
 	file := filepath.Join(t.TempDir(), "file")
 	if err := os.WriteFile(file, nil, 0o600); err != nil {
 		t.Fatal(err)

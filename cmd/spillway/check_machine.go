@@ -12,6 +12,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"spillway/cmd/spillway/config"
@@ -40,7 +41,7 @@ func checkDisk(c config.Config) []finding {
 	if err != nil {
 		return []finding{fail("data", "%s: cannot be written: %v", detail, err)}
 	}
-	all := []finding{ok("data", "%s is writable", detail)}
+	all := []finding{checkTaken(c, detail)}
 	latency := fmt.Sprintf("a synced write takes %s, the slowest of %d %s",
 		median.Round(10*time.Microsecond), probeWrites, slowest.Round(10*time.Microsecond))
 	if median > slowSync {
@@ -61,6 +62,23 @@ func checkDisk(c config.Config) []finding {
 		all = append(all, ok("log.max_bytes", "%s free, %s at most for the log", mebibytes(free), c.Log.MaxBytes))
 	}
 	return all
+}
+
+// checkTaken tries the log's lock. A folder in use is no failure: it may be a
+// running serve that uses it.
+func checkTaken(c config.Config, detail string) finding {
+	folder := logConfig(c).Dir
+	if _, err := os.Stat(folder); err != nil {
+		return ok("data", "%s is writable", detail)
+	}
+	lock, err := pebble.LockDirectory(folder, vfs.Default)
+	if err != nil {
+		return warn("data", "%s is in use by another process; is Spillway running already?", detail)
+	}
+	if err := lock.Close(); err != nil {
+		return fail("data", "%s: %v", detail, err)
+	}
+	return ok("data", "%s is writable", detail)
 }
 
 func mebibytes(s config.Size) config.Size { return s / config.MiB * config.MiB }
