@@ -46,8 +46,12 @@ fuzz: ## every fuzz target for FUZZTIME (10s)
 
 # The race detector is written in C.
 race-needs:
-	@compiler=$$($(GO) env CC); \
-	if ! command -v $${compiler%% *} >/dev/null; then \
+	@compiler=$$($(GO) env CC); compiler=$${compiler%% *}; \
+	if ! command -v $$compiler >/dev/null && command -v apt-get >/dev/null && [ "$$(id -u)" = 0 ]; then \
+	  echo "installing a C compiler for the race detector"; \
+	  apt-get update -qq && apt-get install -y -qq gcc libc6-dev >/dev/null; \
+	fi; \
+	if ! command -v $$compiler >/dev/null; then \
 	  echo "The race detector needs a C compiler, and $$compiler is not installed." >&2; \
 	  echo "Install one (apt-get install gcc libc6-dev, apk add gcc musl-dev, xcode-select --install)," >&2; \
 	  echo "or run the tests without the race detector: go test ./..." >&2; \
