@@ -79,12 +79,7 @@ func TestStoreFails(t *testing.T) {
 func TestPartitionAway(t *testing.T) {
 	r := newRig(t)
 	away := event.Partition("c3", testPartitions)
-	r.store.hooks(func(b *store.Batch) error {
-		if b.Partition == away {
-			return errInjected
-		}
-		return nil
-	}, nil)
+	r.store.away(away)
 	r.start()
 	r.messages(3000)
 	lost := 0
@@ -222,12 +217,7 @@ func TestDeadLetters(t *testing.T) {
 func TestDeadLettersOnce(t *testing.T) {
 	r := newRig(t)
 	away := event.Partition("c3", testPartitions)
-	r.store.hooks(func(b *store.Batch) error {
-		if b.Partition == away {
-			return errInjected
-		}
-		return nil
-	}, nil)
+	r.store.away(away)
 	r.start()
 	for range 40 {
 		r.messages(20)

@@ -42,6 +42,16 @@ func (u *unreliable) hooks(before, after func(*store.Batch) error) {
 	u.before, u.after = before, after
 }
 
+// away makes every Apply to one partition fail.
+func (u *unreliable) away(partition int) {
+	u.hooks(func(b *store.Batch) error {
+		if b.Partition == partition {
+			return errInjected
+		}
+		return nil
+	}, nil)
+}
+
 func (u *unreliable) Partitions() int { return testPartitions }
 
 func (u *unreliable) Cursors(ctx context.Context, source store.Source) ([]store.Cursor, error) {

@@ -115,7 +115,7 @@ func (l *lane) cursors(ctx context.Context) ([]store.Cursor, error) {
 			return nil, ctx.Err()
 		}
 		l.note(ctx, nil, err, attempt)
-		sleep(ctx, backoff(attempt, rand.Float64()))
+		sleep(ctx, retry.Wait(attempt, rand.Float64()))
 	}
 }
 

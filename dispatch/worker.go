@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"spillway/dispatch/backoff"
 	"spillway/dispatch/event"
 	"spillway/dispatch/store"
 	"spillway/wal"
@@ -27,6 +28,9 @@ type step struct {
 // stuckAfter is how long a call to the store may take before the drainers stop
 // waiting for the worker and go on without it.
 const stuckAfter = time.Second
+
+// retry is how a store that fails is tried again.
+var retry = backoff.Policy{First: 20 * time.Millisecond, Most: 5 * time.Second}
 
 // worker applies the steps of one partition of a lane, in order. It is fed by
 // one drainer at a time. When it has lost its place, because the store went
@@ -161,7 +165,7 @@ func (w *worker) handle(ctx context.Context, s step) {
 		}
 		w.lane.note(ctx, w, err, attempt)
 		w.failed.Store(true)
-		sleep(ctx, backoff(attempt, rand.Float64()))
+		sleep(ctx, retry.Wait(attempt, rand.Float64()))
 		attempt++
 	}
 }

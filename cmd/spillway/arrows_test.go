@@ -24,15 +24,16 @@ const (
 var arrows = map[string][]string{
 	"wal":                     {},
 	"ingest":                  {},
-	"dispatch":                {"wal", "dispatch/event", "dispatch/meta", "dispatch/store"},
+	"dispatch":                {"wal", "dispatch/backoff", "dispatch/event", "dispatch/meta", "dispatch/store"},
+	"dispatch/backoff":        {},
 	"dispatch/event":          {},
 	"dispatch/meta":           {"dispatch/event"},
 	"dispatch/store":          {"dispatch/event"},
 	"dispatch/store/embedded": {"dispatch/store", "dispatch/event"},
 	// The suite that every store passes.
 	"dispatch/store/storetest": {"dispatch/store", "dispatch/event"},
-	"dispatch/stream":          {"dispatch/store", "dispatch/event"},
-	"dispatch/stream/client":   {},
+	"dispatch/stream":          {"dispatch/backoff", "dispatch/store", "dispatch/event"},
+	"dispatch/stream/client":   {"dispatch/backoff"},
 	"cmd/spillway/config":      {},
 }
 

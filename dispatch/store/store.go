@@ -190,7 +190,7 @@ type Feed interface {
 	Bounds(ctx context.Context) (bounds []Bounds, limit Place, err error)
 	// Read gives entries of a partition after a place, oldest first: at most
 	// limit of them, and no more after their payloads reach maxBytes. Fewer than
-	// limit and less than maxBytes means that there are no more for now. It does
+	// limit and less than maxBytes means that there are no more yet. It does
 	// not notice a gap: compare with Bounds.Trimmed.
 	Read(ctx context.Context, partition int, after Place, limit, maxBytes int) ([]Entry, error)
 	// Follow emits all entries after the given places, one for each partition,

@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"time"
 
+	"spillway/dispatch/backoff"
 	"spillway/dispatch/store"
 )
 
@@ -20,10 +21,10 @@ func (s *Server) follow() {
 		}
 		s.metrics.feedErrors.Inc()
 		s.logger.Warn("following the store failed, trying again", "error", err)
-		if time.Since(began) > maxRetry {
+		if time.Since(began) > retry.Most {
 			attempt = 0
 		}
-		pause := time.NewTimer(retryDelay(attempt, rand.Float64()))
+		pause := time.NewTimer(retry.Wait(attempt, rand.Float64()))
 		select {
 		case <-pause.C:
 		case <-s.ctx.Done():
@@ -33,20 +34,8 @@ func (s *Server) follow() {
 	}
 }
 
-const (
-	minRetry = 50 * time.Millisecond
-	maxRetry = 5 * time.Second
-)
-
-// retryDelay doubles from minRetry to maxRetry; chance, in [0, 1), takes up to
-// half of it away.
-func retryDelay(attempt int, chance float64) time.Duration {
-	delay := maxRetry
-	if attempt < 10 {
-		delay = min(minRetry<<attempt, maxRetry)
-	}
-	return delay - time.Duration(chance*float64(delay)/2)
-}
+// retry is how a feed that fails is followed again.
+var retry = backoff.Policy{First: 50 * time.Millisecond, Most: 5 * time.Second}
 
 var errFollowEnded = errors.New("feed ended by itself")
 

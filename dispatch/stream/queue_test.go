@@ -2,7 +2,6 @@ package stream
 
 import (
 	"testing"
-	"time"
 
 	"github.com/google/uuid"
 	"github.com/prometheus/client_golang/prometheus"
@@ -43,21 +42,6 @@ func TestQueueBounds(t *testing.T) {
 	q.reset()
 	if !q.push(batch(1), 90) || q.push(batch(1), 11) {
 		t.Error("the bound of bytes is wrong")
-	}
-}
-
-func TestRetryDelay(t *testing.T) {
-	for _, test := range []struct {
-		attempt int
-		chance  float64
-		want    time.Duration
-	}{
-		{0, 0, 50 * time.Millisecond}, {1, 0, 100 * time.Millisecond}, {3, 0.5, 300 * time.Millisecond},
-		{9, 0, maxRetry}, {1000, 0, maxRetry}, {1000, 1, maxRetry / 2},
-	} {
-		if got := retryDelay(test.attempt, test.chance); got != test.want {
-			t.Errorf("attempt %d, chance %v: %s, want %s", test.attempt, test.chance, got, test.want)
-		}
 	}
 }
 

@@ -23,7 +23,12 @@ import (
 
 	"github.com/fasthttp/websocket"
 	"github.com/google/uuid"
+
+	"spillway/dispatch/backoff"
 )
+
+// redial is how a server that is away is dialled again.
+var redial = backoff.Policy{First: 200 * time.Millisecond, Most: 15 * time.Second}
 
 // Event is one event of the stream.
 type Event struct {
@@ -115,7 +120,7 @@ func Tail(ctx context.Context, options Options, emit func(Event) error) error {
 		if heard {
 			attempt = 0
 		}
-		delay := backoff(attempt, rand.Float64())
+		delay := redial.Wait(attempt, rand.Float64())
 		t.state(State{Err: t.lost, RetryIn: delay})
 		select {
 		case <-time.After(delay):

@@ -213,21 +213,6 @@ func TestAddress(t *testing.T) {
 	}
 }
 
-func TestBackoff(t *testing.T) {
-	for _, test := range []struct {
-		attempt int
-		chance  float64
-		want    time.Duration
-	}{
-		{0, 0, 200 * time.Millisecond}, {0, 0.5, 150 * time.Millisecond}, {1, 0, 400 * time.Millisecond},
-		{6, 0, 12800 * time.Millisecond}, {7, 0, maxDelay}, {100000, 0, maxDelay}, {100000, 1, maxDelay / 2},
-	} {
-		if got := backoff(test.attempt, test.chance); got != test.want {
-			t.Errorf("attempt %d, chance %v: %s, want %s", test.attempt, test.chance, got, test.want)
-		}
-	}
-}
-
 func TestRecentForgetsTheOldest(t *testing.T) {
 	r := newRecent(3)
 	for n := range 5 {
