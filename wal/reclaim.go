@@ -12,6 +12,10 @@ import (
 //
 // It has a goroutine while there is work, apart from the janitor, because a
 // compaction waits where the disk is full.
+//
+// A compaction that has begun is never called off: Pebble 2.1.7 may have picked
+// it already, then finds it gone, and panics with a lock in a state that ends
+// the process. So they are made a span at a time, and stop waits for one.
 type reclaimer struct {
 	log    *Log
 	ctx    context.Context
@@ -22,6 +26,9 @@ type reclaimer struct {
 	running bool
 	// through is the last record deleted and not reclaimed, by lane; 0 for none.
 	through [len(Lanes)]uint64
+
+	// done is the last record reclaimed, by lane; run's own.
+	done [len(Lanes)]uint64
 }
 
 func newReclaimer(l *Log) *reclaimer {
@@ -48,11 +55,35 @@ func (r *reclaimer) run() {
 		if !ok {
 			return
 		}
-		err := r.log.db.Compact(r.ctx, recordKey(lane, 0), recordKey(lane, through), false)
-		if err != nil && r.ctx.Err() == nil {
+		if err := r.reclaimLane(lane, through); err != nil && r.ctx.Err() == nil {
 			r.log.logger.Warn("give back disk space", "lane", lane.String(), "err", err)
 		}
 	}
+}
+
+// reclaimLane gives back the space of the lane's records up to through, until
+// stop is called.
+func (r *reclaimer) reclaimLane(lane Lane, through uint64) error {
+	flushed, err := r.log.db.AsyncFlush()
+	if err != nil {
+		return err
+	}
+	if flushed != nil {
+		select {
+		case <-flushed:
+		case <-r.ctx.Done():
+			return nil
+		}
+	}
+	for r.done[lane] < through && r.ctx.Err() == nil {
+		end := min((r.done[lane]>>spanBits+1)<<spanBits, through)
+		err := r.log.db.Compact(context.Background(), recordKey(lane, r.done[lane]), recordKey(lane, end), false)
+		if err != nil {
+			return err
+		}
+		r.done[lane] = end
+	}
+	return nil
 }
 
 // next takes a lane with work; without any the goroutine has to end.

@@ -9,6 +9,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
 )
 
 // clock is a config's time, moved by the test.
@@ -218,6 +220,55 @@ func TestReclaim(t *testing.T) {
 	waitForTables(t, config.Dir, func(bytes int64) bool { return bytes < 1<<20 })
 }
 
+// TestCloseWhileReclaiming closes logs in the middle of giving back space: a
+// compaction that is called off there would end the process.
+func TestCloseWhileReclaiming(t *testing.T) {
+	var logs sync.WaitGroup
+	for i := range 4 {
+		logs.Go(func() {
+			for j := range 5 {
+				trimAndClose(t, time.Duration(i*j)*100*time.Microsecond)
+			}
+		})
+	}
+	logs.Wait()
+}
+
+// trimAndClose deletes some tables of a log and closes it after a while.
+func trimAndClose(t *testing.T, after time.Duration) {
+	config := memConfig()
+	config.Retain, config.tick = time.Minute, manual
+	k := newClock(&config)
+	l, err := Open(config, nil, prometheus.NewRegistry())
+	if err != nil {
+		t.Error(err)
+		return
+	}
+	r := testRecord(4 << 10)
+	r.Received = k.at
+	for i := range 300 {
+		if err := l.Append(Lanes[i%2], r); err != nil {
+			t.Error(err)
+		}
+		if i%50 == 0 {
+			if err := l.db.Flush(); err != nil {
+				t.Error(err)
+			}
+		}
+	}
+	for _, lane := range Lanes {
+		l.Release(lane, l.Head(lane)-1)
+	}
+	k.pass(time.Hour)
+	if err := l.janitor.tick(config.now()); err != nil {
+		t.Error(err)
+	}
+	time.Sleep(after)
+	if err := l.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
 func waitForTables(t *testing.T, dir string, enough func(bytes int64) bool) {
 	t.Helper()
 	for deadline := time.Now().Add(30 * time.Second); !enough(tableBytes(t, dir)); time.Sleep(10 * time.Millisecond) {
@@ -345,7 +396,7 @@ func TestRenewWhileTrimming(t *testing.T) {
 		k.pass(trimEvery)
 		var group sync.WaitGroup
 		group.Go(func() {
-			if err := l.janitor.tick(k.at); err != nil {
+			if err := l.janitor.tick(config.now()); err != nil {
 				t.Error(err)
 			}
 		})
