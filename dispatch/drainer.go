@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -237,7 +238,7 @@ func (r *drainer) bury(letters []wal.DeadLetter) error {
 
 // feed gives every member its share, after what it was sent already.
 func (r *drainer) feed(ctx context.Context, shares []share) {
-	for _, m := range append([]*member(nil), r.members...) {
+	for _, m := range slices.Clone(r.members) {
 		s := shares[m.worker.partition]
 		skip := 0
 		for skip < len(s.seqs) && s.seqs[skip] <= m.sent {
@@ -258,7 +259,7 @@ func (r *drainer) feed(ctx context.Context, shares []share) {
 func (r *drainer) moveIdle(ctx context.Context) {
 	r.moved = time.Now()
 	r.dropLost()
-	for _, m := range append([]*member(nil), r.members...) {
+	for _, m := range slices.Clone(r.members) {
 		if m.sent < r.covered.Seq {
 			r.send(ctx, m, nil, nil)
 		}
@@ -267,7 +268,7 @@ func (r *drainer) moveIdle(ctx context.Context) {
 
 // dropLost lets go of members that have lost their place.
 func (r *drainer) dropLost() {
-	for _, m := range append([]*member(nil), r.members...) {
+	for _, m := range slices.Clone(r.members) {
 		if m.worker.lost.Load() {
 			r.letGo(m)
 		}
@@ -278,30 +279,32 @@ func (r *drainer) dropLost() {
 // member whose store is away while another's is not: that one is let go.
 func (r *drainer) send(ctx context.Context, m *member, events []event.Event, seqs []uint64) {
 	s := step{start: m.sent + 1, to: r.covered, events: events, seqs: seqs, jump: m.jump}
+	select {
+	case m.worker.queue <- s:
+	default:
+		if !r.wait(ctx, m, s) {
+			return
+		}
+	}
+	m.sent, m.jump = r.covered.Seq, false
+}
+
+// wait queues a step once there is room. It reports false where it did not: ctx
+// ended, or the member was let go.
+func (r *drainer) wait(ctx context.Context, m *member, s step) bool {
 	look := time.NewTicker(100 * time.Millisecond)
 	defer look.Stop()
-	for {
+	for !m.worker.lost.Load() && !(m.worker.away() && r.othersWork(m)) {
 		select {
 		case m.worker.queue <- s:
-			m.sent, m.jump = r.covered.Seq, false
-			return
+			return true
 		case <-ctx.Done():
-			return
-		default:
-		}
-		if m.worker.lost.Load() || m.worker.away() && r.othersWork(m) {
-			r.letGo(m)
-			return
-		}
-		select {
-		case m.worker.queue <- s:
-			m.sent, m.jump = r.covered.Seq, false
-			return
-		case <-ctx.Done():
-			return
+			return false
 		case <-look.C:
 		}
 	}
+	r.letGo(m)
+	return false
 }
 
 // othersWork reports whether any other partition of the lane is not away.
@@ -321,12 +324,9 @@ func (r *drainer) letGo(m *member) {
 }
 
 func (r *drainer) remove(m *member) {
-	for i, other := range r.members {
-		if other == m {
-			r.members = append(r.members[:i], r.members[i+1:]...)
-			r.count.Add(-1)
-			return
-		}
+	if i := slices.Index(r.members, m); i >= 0 {
+		r.members = slices.Delete(r.members, i, i+1)
+		r.count.Add(-1)
 	}
 }
 
@@ -339,7 +339,7 @@ func (r *drainer) handOver(ctx context.Context) {
 		return
 	}
 	r.moveIdle(ctx)
-	for _, m := range append([]*member(nil), r.members...) {
+	for _, m := range slices.Clone(r.members) {
 		r.remove(m)
 		lead.join(m.worker, m.sent+1)
 	}
