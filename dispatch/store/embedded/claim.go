@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 
-	"github.com/cockroachdb/pebble/v2"
 	"github.com/google/uuid"
 
 	"spillway/dispatch/event"
@@ -85,6 +84,11 @@ func (s *Store) claimMissing(claims []store.Claim, missing []int, answers []stor
 		}
 		answers[i] = store.Claimed{Contact: r.ID, Birth: r.Birth}
 	}
+	return s.commitBook(b)
+}
+
+// commitBook writes what was changed in the book. It is not synced.
+func (s *Store) commitBook(b *book) error {
 	if !b.changed() {
 		return nil
 	}
@@ -93,10 +97,7 @@ func (s *Store) claimMissing(claims []store.Claim, missing []int, answers []stor
 	if err := b.write(batch); err != nil {
 		return err
 	}
-	if err := batch.Commit(pebble.NoSync); err != nil {
-		return fmt.Errorf("commit claims: %w", err)
-	}
-	return nil
+	return s.commitBatch(batch)
 }
 
 // claim gives each id of the customer an owner, and returns the contact: that of

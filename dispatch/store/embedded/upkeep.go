@@ -150,13 +150,5 @@ func (s *Store) removeContacts(ids []uuid.UUID, before time.Time) error {
 			}
 		}
 	}
-	if !b.changed() {
-		return nil
-	}
-	batch := s.db.NewBatch()
-	defer func() { _ = batch.Close() }()
-	if err := b.write(batch); err != nil {
-		return err
-	}
-	return s.commitBatch(batch)
+	return s.commitBook(b)
 }
