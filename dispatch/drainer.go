@@ -209,6 +209,9 @@ func appendDead(letters []wal.DeadLetter, lane wal.Lane, record *wal.Record, dea
 			Lane: lane, Seq: record.Seq, Item: i, Received: record.Received,
 			App: record.App, Path: item.Path, Reason: item.Reason,
 		}
+		if item.Path == "" {
+			letter.Item = wal.WholeRecord
+		}
 		if i == 0 {
 			letter.Signature, letter.Body = record.Signature, record.Body
 		}

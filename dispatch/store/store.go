@@ -17,8 +17,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strconv"
-	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -50,20 +48,6 @@ func (c Cursor) IsZero() bool { return c == Cursor{} }
 
 // String is the stored form, SEQ:HASH, the hash in 16 hex digits.
 func (c Cursor) String() string { return fmt.Sprintf("%d:%016x", c.Seq, c.Hash) }
-
-// ParseCursor reads what String wrote.
-func ParseCursor(s string) (Cursor, error) {
-	seq, hash, _ := strings.Cut(s, ":")
-	n, err := strconv.ParseUint(seq, 10, 64)
-	if err != nil {
-		return Cursor{}, fmt.Errorf("parse cursor %q: %w", s, err)
-	}
-	h, err := strconv.ParseUint(hash, 16, 64)
-	if err != nil {
-		return Cursor{}, fmt.Errorf("parse cursor %q: %w", s, err)
-	}
-	return Cursor{Seq: n, Hash: h}, nil
-}
 
 // Batch is one step of one partition: the events of the records after From up
 // to and including To. It may hold no event at all and only move the cursor.
