@@ -2,6 +2,7 @@ package wal
 
 import (
 	"fmt"
+	"runtime"
 	"sync"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -11,6 +12,10 @@ import (
 // their callers', and bounded there. Other writes are few, and never refused for
 // want of room: dispatching and trimming have to go on.
 const queueLimit = 16384
+
+// maxGather bounds how often the committer stands back for others, so that an
+// endless stream of them cannot hold it up.
+const maxGather = 32
 
 // The reasons an Append is refused for, as the metric has them.
 const (
@@ -66,6 +71,8 @@ func (l *Log) Append(lane Lane, r Record) error {
 // admit says whether there is room, and if not why.
 func (l *Log) admit() (reason string, err error) {
 	switch {
+	case l.readOnly:
+		return refusedClosed, ErrReadOnly
 	case l.hasFailed():
 		return refusedFailed, l.failure
 	case l.space.short():
@@ -78,6 +85,9 @@ func (l *Log) admit() (reason string, err error) {
 
 // do has the committer run write in its next batch and waits for the sync.
 func (l *Log) do(write func(*pebble.Batch) error) error {
+	if l.readOnly {
+		return ErrReadOnly
+	}
 	q := l.requests.Get().(*request)
 	q.write = write
 	_, err := l.submit(q)
@@ -147,10 +157,11 @@ func (q *queue) signal() {
 	}
 }
 
-// take waits for requests and exchanges them for an empty slice. None means
-// that the queue was closed and is empty.
+// take waits for requests, gathers more, and exchanges them for an empty slice.
+// None means that the queue was closed and is empty.
 func (q *queue) take(empty []*request) []*request {
 	for {
+		q.gather()
 		q.mu.Lock()
 		if len(q.waiting) > 0 || q.closed {
 			taken := q.waiting
@@ -160,6 +171,21 @@ func (q *queue) take(empty []*request) []*request {
 		}
 		q.mu.Unlock()
 		<-q.wake
+	}
+}
+
+// gather lets goroutines that are ready to run go first, as long as that brings
+// more requests: those that are about to append then share the next sync. It
+// costs nothing where there are none.
+func (q *queue) gather() {
+	n := q.len()
+	for i := 0; n > 0 && i < maxGather; i++ {
+		runtime.Gosched()
+		grown := q.len()
+		if grown == n {
+			return
+		}
+		n = grown
 	}
 }
 

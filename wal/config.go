@@ -3,6 +3,8 @@ package wal
 import (
 	"errors"
 	"fmt"
+	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -31,6 +33,9 @@ type Config struct {
 	MaxBytes int64
 	// MinFree is the free disk space, in bytes, below which Append gives ErrFull.
 	MinFree int64
+	// FailoverDir is a folder on another disk, made where it is missing, to which
+	// commits go while the disk of Dir stalls or fails; empty for none.
+	FailoverDir string
 	// FS is the file system, the operating system's where nil.
 	FS vfs.FS
 	// OnFatal is called once, in a goroutine of its own, when the disk has failed
@@ -61,11 +66,19 @@ func (c Config) Validate() error {
 		}
 	}
 	mistake(c.Dir == "", "data: a folder for the log is needed")
+	mistake(c.FailoverDir != "" && within(c.FailoverDir, c.Dir),
+		"log.failover_dir: %s is the folder of the log, or inside it; it has to be on another disk", c.FailoverDir)
 	mistake(c.Retain < 0, "log.retain: %s is negative", c.Retain)
 	mistake(c.DeadRetain < 0, "log.dead_retain: %s is negative", c.DeadRetain)
 	mistake(c.MaxBytes < minMaxBytes, "log.max_bytes: %d is below %d", c.MaxBytes, minMaxBytes)
 	mistake(c.MinFree < 0, "log.min_free: %d is negative", c.MinFree)
 	return errors.Join(mistakes...)
+}
+
+// within reports whether a path is dir or below it.
+func within(path, dir string) bool {
+	path, dir = filepath.Clean(path), filepath.Clean(dir)
+	return path == dir || strings.HasPrefix(path, dir+string(filepath.Separator))
 }
 
 func (c Config) withDefaults() Config {

@@ -170,7 +170,16 @@ func decodeDeadCount(b []byte) (count, bytes int64) {
 // returns an error, which it returns. The letter's bytes are valid until fn
 // returns. Close waits for Dead.
 func (l *Log) Dead(fn func(DeadLetter) error) error {
-	return l.walkDead([]byte{deadPrefix}, []byte{deadPrefix + byte(len(Lanes))}, func(key, value []byte) error {
+	return l.eachDead([]byte{deadPrefix}, []byte{deadPrefix + byte(len(Lanes))}, fn)
+}
+
+// DeadOf is Dead for the dead letters of one record.
+func (l *Log) DeadOf(lane Lane, seq uint64, fn func(DeadLetter) error) error {
+	return l.eachDead(deadKey(lane, seq, WholeRecord), append(deadKey(lane, seq, math.MaxUint32-1), 0), fn)
+}
+
+func (l *Log) eachDead(lower, upper []byte, fn func(DeadLetter) error) error {
+	return l.walkDead(lower, upper, func(key, value []byte) error {
 		d, err := parseDead(key, value)
 		if err != nil {
 			return fmt.Errorf("read dead letter: %w", err)
@@ -200,6 +209,61 @@ func (l *Log) walkDead(lower, upper []byte, fn func(key, value []byte) error) (e
 		}
 	}
 	return it.Error()
+}
+
+// DeadLetter gives one dead letter; its bytes are the caller's. ErrNotFound where
+// it is not kept.
+func (l *Log) DeadLetter(lane Lane, seq uint64, item int) (DeadLetter, error) {
+	if err := l.enter(); err != nil {
+		return DeadLetter{}, err
+	}
+	defer l.leave()
+	key := deadKey(lane, seq, item)
+	value, err := readKey(l.db, key)
+	if err != nil {
+		return DeadLetter{}, fmt.Errorf("read dead letter: %w", err)
+	}
+	if value == nil {
+		return DeadLetter{}, fmt.Errorf("%w: %s record %d, item %d", ErrNotFound, lane, seq, item)
+	}
+	return parseDead(key, value)
+}
+
+// Unbury removes dead letters by Lane, Seq and Item, and returns nil only when
+// that survives power loss. What is not kept is no error.
+func (l *Log) Unbury(letters ...DeadLetter) error {
+	err := l.do(func(batch *pebble.Batch) error {
+		for i := range letters {
+			key := deadKey(letters[i].Lane, letters[i].Seq, letters[i].Item)
+			if err := l.committer.unbury(batch, key); err != nil {
+				return err
+			}
+		}
+		return l.putDeadCount(batch)
+	})
+	if err != nil {
+		return fmt.Errorf("remove dead letters: %w", err)
+	}
+	return nil
+}
+
+// unbury removes a dead letter with the batch, and from the count.
+func (c *committer) unbury(batch *pebble.Batch, key []byte) error {
+	size, ok := c.buried[string(key)]
+	if !ok {
+		value, err := readKey(c.log.db, key)
+		if err != nil {
+			return err
+		}
+		size = len(value)
+	}
+	if size == 0 {
+		return nil
+	}
+	c.log.deadCount.Add(-1)
+	c.log.deadBytes.Add(-int64(len(key) + size))
+	c.buried[string(key)] = 0
+	return batch.Delete(key, nil)
 }
 
 // errEnough ends a walk.

@@ -3,6 +3,7 @@ package wal
 import (
 	"fmt"
 	"strings"
+	"sync/atomic"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 )
@@ -12,17 +13,32 @@ import (
 // returns: Pebble panics where it cannot change to its next log file, with a
 // mutex in a state that ends the process on the spot, before the requests that
 // wait are answered and main has been told. The goroutine stays, as in Fatalf.
+//
+// With a second folder for the commit log Pebble itself writes what failed once
+// more, to the other one. Then an error is handed to it, and only that of a
+// folder whose other one failed too, and has not worked since, fails the log.
 type haltFS struct {
 	vfs.FS
 	fail func(error)
+
+	// other is that of the second folder, nil without one.
+	other *haltFS
+	// broken: the last operation on a commit log failed.
+	broken atomic.Bool
 }
 
-// halt returns where err is nil.
-func (h *haltFS) halt(what, name string, err error) {
-	if err != nil {
-		h.fail(fmt.Errorf("%s %s: %w", what, name, err))
-		select {}
+// halt returns err, nil or not, where the log can go on.
+func (h *haltFS) halt(what, name string, err error) error {
+	if err == nil {
+		h.broken.Store(false)
+		return nil
 	}
+	h.broken.Store(true)
+	if h.other != nil && !h.other.broken.Load() {
+		return err
+	}
+	h.fail(fmt.Errorf("%s %s: %w", what, name, err))
+	select {}
 }
 
 // isCommitLog is true for Pebble's own log, to which commits go.
@@ -47,7 +63,9 @@ func (h *haltFS) guard(what, name string, file vfs.File, err error) (vfs.File, e
 	if !isCommitLog(name) {
 		return file, err
 	}
-	h.halt(what, name, err)
+	if err := h.halt(what, name, err); err != nil {
+		return nil, err
+	}
 	return &haltFile{File: file, fs: h, name: name}, nil
 }
 
@@ -70,33 +88,27 @@ type haltFile struct {
 
 func (f *haltFile) Write(p []byte) (int, error) {
 	n, err := f.File.Write(p)
-	f.fs.halt("write", f.name, err)
-	return n, nil
+	return n, f.fs.halt("write", f.name, err)
 }
 
 func (f *haltFile) Sync() error {
-	f.fs.halt("sync", f.name, f.File.Sync())
-	return nil
+	return f.fs.halt("sync", f.name, f.File.Sync())
 }
 
 func (f *haltFile) SyncData() error {
-	f.fs.halt("sync", f.name, f.File.SyncData())
-	return nil
+	return f.fs.halt("sync", f.name, f.File.SyncData())
 }
 
 func (f *haltFile) SyncTo(length int64) (bool, error) {
 	full, err := f.File.SyncTo(length)
-	f.fs.halt("sync", f.name, err)
-	return full, nil
+	return full, f.fs.halt("sync", f.name, err)
 }
 
 func (f *haltFile) Stat() (vfs.FileInfo, error) {
 	info, err := f.File.Stat()
-	f.fs.halt("look at", f.name, err)
-	return info, nil
+	return info, f.fs.halt("look at", f.name, err)
 }
 
 func (f *haltFile) Close() error {
-	f.fs.halt("close", f.name, f.File.Close())
-	return nil
+	return f.fs.halt("close", f.name, f.File.Close())
 }

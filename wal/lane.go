@@ -72,6 +72,8 @@ type laneState struct {
 	released, releasedEnd atomic.Uint64
 	// persisted is the release on disk; the janitor's alone.
 	persisted uint64
+	// opened is what end was when the log was opened.
+	opened uint64
 	// oldest is the receipt of the first record kept in Unix nanoseconds, 0 where
 	// there is none or it is not known yet.
 	oldest atomic.Int64
@@ -102,6 +104,7 @@ func loadLane(db *pebble.DB, lane Lane) (*laneState, error) {
 	}
 	s.head.Store(s.last)
 	s.end.Store(s.lastEnd)
+	s.opened = s.lastEnd
 
 	released := begin.first - 1
 	if value, err = readKey(db, releasedKey(lane)); err != nil {

@@ -31,10 +31,12 @@ const (
 // disk is to be free for the next sync, not the processor busy), filters nor a
 // large cache; and nothing but a full set of memtables may hold up a commit.
 func (l *Log) options() *pebble.Options {
-	files := vfs.OnDiskFull(l.config.FS, l.space.giveBallast)
+	files := &haltFS{FS: vfs.OnDiskFull(l.config.FS, l.space.giveBallast), fail: l.fail}
 	o := &pebble.Options{
-		FS:                          &haltFS{FS: files, fail: l.fail},
+		EventListener:               &pebble.EventListener{DataCorruption: l.reportDamage},
+		FS:                          files,
 		Lock:                        l.lock,
+		ReadOnly:                    l.readOnly,
 		Logger:                      &pebbleLogger{logger: l.logger, fatal: l.fail},
 		FormatMajorVersion:          pebble.FormatWALSyncChunks,
 		CacheSize:                   4 << 20,
@@ -54,6 +56,9 @@ func (l *Log) options() *pebble.Options {
 	o.ApplyCompressionSettings(func() pebble.DBCompressionSettings { return pebble.DBCompressionNone })
 	o.Experimental.SpanPolicyFunc = spans
 	o.Experimental.ReadSamplingMultiplier = -1
+	if l.config.FailoverDir != "" && !l.readOnly {
+		o.WALFailover = l.failover(files)
+	}
 	return o
 }
 
@@ -74,7 +79,7 @@ func (l *Log) openPebble() (*pebble.DB, error) {
 	}
 	done := make(chan result, 1)
 	go func() {
-		db, err := pebble.Open(l.config.Dir, l.options())
+		db, err := l.openFrom(l.options())
 		done <- result{db, err}
 	}()
 	select {
@@ -143,7 +148,16 @@ func syncFolder(files vfs.FS, dir string) error {
 type pebbleLogger struct {
 	logger *slog.Logger
 	fatal  func(error)
-	warned atomic.Int64 // Unix nanoseconds
+	warned seldom
+}
+
+// seldom keeps what happens all the time from being logged as often.
+type seldom struct{ last atomic.Int64 } // Unix nanoseconds
+
+// due reports whether warnEvery has passed since it last did.
+func (s *seldom) due() bool {
+	now, last := time.Now().UnixNano(), s.last.Load()
+	return now-last >= int64(warnEvery) && s.last.CompareAndSwap(last, now)
 }
 
 func (p *pebbleLogger) Infof(format string, args ...any) {
@@ -153,8 +167,7 @@ func (p *pebbleLogger) Infof(format string, args ...any) {
 }
 
 func (p *pebbleLogger) Errorf(format string, args ...any) {
-	now, warned := time.Now().UnixNano(), p.warned.Load()
-	if now-warned >= int64(warnEvery) && p.warned.CompareAndSwap(warned, now) {
+	if p.warned.due() {
 		p.logger.Warn("pebble", "msg", fmt.Sprintf(format, args...))
 	}
 }

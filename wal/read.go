@@ -37,7 +37,7 @@ func (l *Log) header(lane Lane, seq uint64) (header, error) {
 		return header{}, l.lost(lane, seq)
 	}
 	if err != nil {
-		return header{}, fmt.Errorf("read %s record %d: %w", lane, seq, err)
+		return header{}, fmt.Errorf("read %s record %d: %w", lane, seq, l.explain(err))
 	}
 	h, err := parseHeader(value)
 	if err = errors.Join(err, closer.Close()); err != nil {
@@ -177,7 +177,7 @@ func (r *Reader) read(head uint64, maxRecords, maxBytes int) (_ []Record, err er
 		}
 		value, err := it.ValueAndErr()
 		if err != nil {
-			return nil, fmt.Errorf("read %s record %d: %w", r.lane, next, err)
+			return nil, fmt.Errorf("read %s record %d: %w", r.lane, next, r.log.explain(err))
 		}
 		if len(r.records) > 0 && len(r.arena)+len(value) > maxBytes {
 			break
@@ -191,7 +191,7 @@ func (r *Reader) read(head uint64, maxRecords, maxBytes int) (_ []Record, err er
 		return nil, r.log.lost(r.lane, next)
 	}
 	if err := it.Error(); err != nil {
-		return nil, fmt.Errorf("read %s lane: %w", r.lane, err)
+		return nil, fmt.Errorf("read %s record %d: %w", r.lane, next, r.log.explain(err))
 	}
 	r.next = next
 	return r.records, nil

@@ -26,7 +26,11 @@ const (
 // Release says that the records of a lane up to through have done their work:
 // they may go when their time has come. It is on disk about a second later, so
 // that after a crash Released is a lower bound.
-func (l *Log) Release(lane Lane, through uint64) { l.lanes[lane].release(through) }
+func (l *Log) Release(lane Lane, through uint64) {
+	if !l.readOnly {
+		l.lanes[lane].release(through)
+	}
+}
 
 // Released is the last record released, 0 where there is none.
 func (l *Log) Released(lane Lane) uint64 { return l.lanes[lane].released.Load() }

@@ -36,14 +36,22 @@ type space struct {
 	held, spent atomic.Bool
 }
 
+// newSpace watches the space of a log that is written to.
 func newSpace(files vfs.FS, dir string, minFree int64, logger *slog.Logger) *space {
+	s := watchSpace(files, dir, minFree, logger)
+	s.refresh()
+	return s
+}
+
+// watchSpace only looks, and makes no ballast.
+func watchSpace(files vfs.FS, dir string, minFree int64, logger *slog.Logger) *space {
 	s := &space{files: files, dir: dir, logger: logger, minFree: minFree}
 	s.free.Store(math.MaxInt64)
 	if usage, err := files.GetDiskUsage(dir); err == nil {
 		s.total = int64(usage.TotalBytes)
 		s.ballast = ballastSize(s.total, minFree)
+		s.free.Store(int64(min(usage.AvailBytes, math.MaxInt64)))
 	}
-	s.refresh()
 	return s
 }
 

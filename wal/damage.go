@@ -1,0 +1,44 @@
+package wal
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+
+	"github.com/cockroachdb/pebble/v2"
+)
+
+// reportDamage says which file is damaged, and goes on: whoever reads from it
+// gets an error, and all else is as good as it was. Pebble's own way is to end
+// the process. Who only reads has the error, and needs no line in the log.
+func (l *Log) reportDamage(info pebble.DataCorruptionInfo) {
+	if l.readOnly || !l.damaged.due() {
+		return
+	}
+	l.logger.Error("a file of the log is damaged: check the log with `spillway log verify`, copy the folder, then restore it or start with an empty one",
+		"file", info.Path)
+}
+
+const afterDamage = "copy the folder, then restore it or move it away and start with an empty one"
+
+// explain adds to an error of a read what is damaged, and what to do.
+func (l *Log) explain(err error) error {
+	if err == nil || !pebble.IsCorruptionError(err) {
+		return err
+	}
+	file := "a file"
+	if info := pebble.ExtractDataCorruptionInfo(err); info != nil {
+		file = info.Path
+	}
+	return fmt.Errorf("%w: %s is damaged (%s): %w", ErrCorrupt, file, afterDamage, err)
+}
+
+// explainOpen does so for an error of opening, where anything but a refusal of
+// the operating system means that files are damaged or missing.
+func (l *Log) explainOpen(err error) error {
+	var refused *fs.PathError
+	if err == nil || l.hasFailed() || errors.As(err, &refused) && !errors.Is(err, fs.ErrNotExist) || errors.As(err, &pebble.ErrMissingWALRecoveryDir{}) {
+		return err
+	}
+	return fmt.Errorf("%w: a file is damaged or missing (%s): %w", ErrCorrupt, afterDamage, err)
+}
