@@ -66,6 +66,9 @@ type Config struct {
 	IdleTimeout time.Duration
 	// WriteTimeout bounds the writing of one answer.
 	WriteTimeout time.Duration
+	// TargetWait is how long webhooks may wait for the log while more come than it
+	// takes; those that would wait longer are answered 503.
+	TargetWait time.Duration
 	// ExtraFiles is how many descriptors the rest of the process may need at
 	// most, subscribers' sockets included. It is only used to warn at start.
 	ExtraFiles int
@@ -82,6 +85,7 @@ func DefaultConfig() Config {
 		ReadTimeout:    10 * time.Second,
 		IdleTimeout:    90 * time.Second,
 		WriteTimeout:   10 * time.Second,
+		TargetWait:     100 * time.Millisecond,
 		ExtraFiles:     1024,
 	}
 }
@@ -110,6 +114,9 @@ func (c Config) Validate() error {
 	}
 	if c.IdleTimeout <= 0 || c.WriteTimeout <= 0 {
 		wrong("the idle and write timeouts must be above 0")
+	}
+	if c.TargetWait <= 0 {
+		wrong("the target of the wait for the log must be above 0")
 	}
 	return errors.Join(append(mistakes, validateApps(c.Apps), c.TLS.validate())...)
 }

@@ -2,12 +2,13 @@
 //
 //	connection ─▶ header ─▶ body ─▶ signature ─▶ lane ─▶ Log.Append ─▶ 200
 //	 503 too many  401 413   400 408   403                  503 refused
-//	                         413 503
+//	               503 wait  413 503
 //
 // It promises that 200 is answered only after Append returned nil, that a signed
 // body is appended whatever it holds, byte by byte as it came, and that what a
 // sender costs is bounded: connections, time, and memory that grows with the
-// bytes received and not with those announced.
+// bytes received and not with those announced. Where more comes than the log
+// takes, it refuses early what would wait too long.
 //
 // GET /api/webhook is Meta's verification, GET /ws is handed on.
 package ingest
@@ -73,6 +74,7 @@ type Server struct {
 	http        *fasthttp.Server
 	buffers     *buffers
 	receipts    sync.Pool
+	admission   *admission
 	trust       atomic.Pointer[trust]
 	// stopping is set before connections are closed: a request that is handled
 	// later is refused.
@@ -95,6 +97,7 @@ func New(cfg Config, log Log, stream fasthttp.RequestHandler, logger *slog.Logge
 		connections: newConnections(cfg.MaxConnections),
 		buffers:     newBuffers(cfg.MaxInFlight, cfg.MaxBody),
 		receipts:    sync.Pool{New: func() any { return new(receipt) }},
+		admission:   newAdmission(cfg.TargetWait),
 	}
 	s.trust.Store(trust)
 	s.checkFiles()
@@ -104,7 +107,8 @@ func New(cfg Config, log Log, stream fasthttp.RequestHandler, logger *slog.Logge
 	}
 	s.metrics, err = newMetrics(reg,
 		func() float64 { return float64(s.buffers.inFlight.Load()) },
-		func() float64 { return float64(s.connections.count()) })
+		func() float64 { return float64(s.connections.count()) },
+		func() float64 { return float64(s.admission.waiting()) })
 	if err != nil {
 		_ = bound.Close()
 		return nil, err

@@ -22,9 +22,12 @@ const (
 	// skipBytes is the largest unread body that is skipped to keep its
 	// connection; with a larger one the connection is closed.
 	skipBytes = 64 << 10
-	// complainEvery bounds how often refusals of the log are logged, in seconds.
+	// complainEvery bounds how often refusals are logged, in seconds.
 	complainEvery = 10
 )
+
+// errOverload is why webhooks are refused that the log has room for.
+var errOverload = errors.New("they come faster than the disk takes them: those let in would wait too long")
 
 var (
 	signatureHeader = []byte("X-Hub-Signature-256")
@@ -120,6 +123,7 @@ func (s *Server) answer(ctx *fasthttp.RequestCtx, code int) {
 // route gives the code to answer with, 0 where the stream answered.
 func (s *Server) route(ctx *fasthttp.RequestCtx) int {
 	if s.stopping.Load() {
+		s.metrics.unavailable[unavailableStopping].Inc()
 		return unread(ctx, fasthttp.StatusServiceUnavailable)
 	}
 	switch string(ctx.Path()) {
@@ -186,8 +190,10 @@ func (s *Server) receive(ctx *fasthttp.RequestCtx) int {
 		return leave(ctx, code)
 	}
 	if err := s.log.Ready(); err != nil {
-		s.complain(err)
-		return unread(ctx, fasthttp.StatusServiceUnavailable)
+		return unread(ctx, s.refuse(unavailableLog, err))
+	}
+	if !s.admission.letIn(start) {
+		return unread(ctx, s.refuse(unavailableOverload, errOverload))
 	}
 	if code := s.readBody(ctx, &r.body); code != 0 {
 		return code
@@ -198,14 +204,34 @@ func (s *Server) receive(ctx *fasthttp.RequestCtx) int {
 		return fasthttp.StatusForbidden
 	}
 	r.webhook = Webhook{Received: start, App: app, Signature: r.signature[:], Body: content, Bulk: Bulk(content)}
-	if err := s.log.Append(&r.webhook); err != nil {
-		s.complain(err)
-		return fasthttp.StatusServiceUnavailable
+	if err := s.append(&r.webhook); err != nil {
+		return s.refuse(unavailableLog, err)
 	}
 	s.metrics.taken.Add(float64(len(content)))
 	s.metrics.ack.Observe(time.Since(start).Seconds())
 	s.resume(start)
 	return fasthttp.StatusOK
+}
+
+// append hands a webhook to the log.
+func (s *Server) append(w *Webhook) error {
+	acked, began := false, time.Now()
+	s.admission.enter()
+	defer func() {
+		now := time.Now()
+		s.admission.leave(now.Sub(began), acked, now)
+	}()
+	err := s.log.Append(w)
+	acked = err == nil
+	return err
+}
+
+// refuse gives the code of a webhook that is refused for now, and counts and
+// logs why.
+func (s *Server) refuse(reason string, err error) int {
+	s.metrics.unavailable[reason].Inc()
+	s.complain(err)
+	return fasthttp.StatusServiceUnavailable
 }
 
 // readBody reads a request's body; it returns 0 or the code of a refusal.
@@ -225,7 +251,7 @@ func (s *Server) readBody(ctx *fasthttp.RequestCtx, b *body) int {
 	case errors.Is(err, errTooLarge):
 		return leave(ctx, fasthttp.StatusRequestEntityTooLarge)
 	case errors.Is(err, errInFlight):
-		return unread(ctx, fasthttp.StatusServiceUnavailable)
+		return unread(ctx, s.refuse(unavailableInFlight, err))
 	case timedOut(ctx, err):
 		ctx.SetConnectionClose()
 		return fasthttp.StatusRequestTimeout
@@ -263,12 +289,12 @@ func timedOut(ctx *fasthttp.RequestCtx, err error) bool {
 	return false
 }
 
-// complain logs why webhooks are refused, now and then.
+// complain logs why webhooks are refused for now, not each time.
 func (s *Server) complain(err error) {
 	now := time.Now().Unix()
 	last := s.complained.Load()
 	if now-last >= complainEvery && s.complained.CompareAndSwap(last, now) {
-		s.logger.Error("webhooks are refused with 503: the log does not take them", "error", err)
+		s.logger.Error("webhooks are refused with 503", "error", err)
 	}
 }
 
