@@ -29,6 +29,7 @@ import (
 	"log/slog"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -58,8 +59,8 @@ type Config struct {
 // DefaultConfig has every default; Dir must be set.
 func DefaultConfig() Config {
 	return Config{
-		BatchRecords:  512,
-		BatchBytes:    1 << 20,
+		BatchRecords:  2048,
+		BatchBytes:    2 << 20,
 		QueueSteps:    4,
 		Refill:        24 * time.Hour,
 		ApplyTimeout:  10 * time.Second,
@@ -94,6 +95,20 @@ type Dispatcher struct {
 	metrics  *metrics
 	suspects *suspects
 	turns    *turns
+	// durable is by lane the last record up to which every partition's cursor was
+	// found durable, since the session began.
+	durable [len(wal.Lanes)]atomic.Uint64
+}
+
+// Behind is by lane how many records of the log are not known to be durable in
+// the store with all their events. It is never too low, and up to a second late.
+func (d *Dispatcher) Behind() (behind [len(wal.Lanes)]uint64) {
+	for _, lane := range wal.Lanes {
+		// durable first: it never passes a head that is read later.
+		done := max(d.durable[lane].Load(), d.log.First(lane)-1)
+		behind[lane] = d.log.Head(lane) - min(done, d.log.Head(lane))
+	}
+	return behind
 }
 
 // New makes a Dispatcher; Run starts it.
@@ -145,6 +160,9 @@ func (d *Dispatcher) session(parent context.Context) error {
 	ctx, cancel := context.WithCancelCause(parent)
 	defer cancel(nil)
 	node := d.log.Node()
+	for _, id := range wal.Lanes {
+		d.durable[id].Store(0)
+	}
 	var running sync.WaitGroup
 	for _, id := range wal.Lanes {
 		l := newLane(d, id, node, cancel)

@@ -143,6 +143,7 @@ func (r *drainer) round(ctx context.Context, reader *wal.Reader) error {
 	case err != nil:
 		return fmt.Errorf("read %s lane: %w", r.lane.id, err)
 	}
+	began, arrived := time.Now(), d.arrivals()
 	if time.Since(r.moved) >= d.cfg.WatchInterval {
 		r.moveIdle(ctx)
 	}
@@ -161,7 +162,33 @@ func (r *drainer) round(ctx context.Context, reader *wal.Reader) error {
 	if r.late {
 		r.handOver(ctx)
 	}
+	if len(records) == d.cfg.BatchRecords {
+		r.giveWay(ctx, arrived, time.Since(began))
+	} else if pause := pauseAfter(r.lane.id, len(records)); pause > 0 {
+		sleep(ctx, pause)
+	}
 	return nil
+}
+
+const (
+	// busyRound is the least a round reads in a lane that is busy.
+	busyRound = 16
+	// How long records then gather. A store takes one step of many events a
+	// partition at a fraction of the cost of many steps of one.
+	expressPause = 2 * time.Millisecond
+	bulkPause    = 20 * time.Millisecond
+)
+
+// pauseAfter is how long a drainer that is level waits after a round of so many
+// records: not where there are few.
+func pauseAfter(lane wal.Lane, records int) time.Duration {
+	switch {
+	case records < busyRound:
+		return 0
+	case lane == wal.Express:
+		return expressPause
+	}
+	return bulkPause
 }
 
 // share is what a batch holds for one partition.
@@ -346,4 +373,50 @@ func (r *drainer) handOver(ctx context.Context) {
 		r.remove(m)
 		lead.join(m.worker, m.sent+1)
 	}
+}
+
+// arrivals counts the records of both lanes since the log was made.
+func (d *Dispatcher) arrivals() (sum uint64) {
+	for _, id := range wal.Lanes {
+		sum += d.log.Head(id)
+	}
+	return sum
+}
+
+// giveWay rests after a full round, where there is a backlog, for as long as
+// webhooks arrive and are owed processor time: a backlog is worked off, but not
+// at the cost of the acks.
+func (r *drainer) giveWay(ctx context.Context, arrived uint64, worked time.Duration) {
+	d := r.lane.dispatcher
+	for rested := time.Duration(0); ctx.Err() == nil; {
+		step := restStep(d.cfg.BatchRecords, int(d.arrivals()-arrived), worked, rested)
+		if step == 0 {
+			return
+		}
+		sleep(ctx, step)
+		rested += step
+	}
+}
+
+const (
+	// recordWork is about what a record takes of a processor, decoded and applied.
+	recordWork = 25 * time.Microsecond
+	// quietRate: fewer arrivals a second are no load.
+	quietRate = 500
+	// gainPercent is how fast a backlog is drained under load, in percent of what
+	// arrives, and mostRest the longest rest, as a multiple of the work.
+	gainPercent = 125
+	mostRest    = 3
+)
+
+// restStep is how long to rest before looking again, after a round of records
+// that took worked, during and since which so many arrived; 0 to go on. A store
+// works on after the round, so that no record counts for less than recordWork.
+func restStep(records, arrived int, worked, rested time.Duration) time.Duration {
+	quiet := float64(arrived) < quietRate*(worked+rested).Seconds()
+	work := max(worked, time.Duration(records)*recordWork)
+	if quiet || arrived*gainPercent >= records*100 || rested >= mostRest*work {
+		return 0
+	}
+	return min(max(work/8, time.Millisecond), 50*time.Millisecond)
 }

@@ -235,6 +235,7 @@ func (l *lane) look(ctx context.Context) {
 			}
 		}
 	}
+	l.dispatcher.durable[l.id].Store(through)
 	l.dispatcher.log.Release(l.id, through)
 }
 

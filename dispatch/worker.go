@@ -182,7 +182,7 @@ func (w *worker) apply(ctx context.Context, cursor store.Cursor, s step, next ui
 	for i := 0; i < len(s.seqs) && s.seqs[i] < next; i++ {
 		events = s.events[i+1:]
 	}
-	if err := claimContacts(ctx, d.store, events); err != nil {
+	if err := claimContacts(ctx, d.store, events, store.Advance); err != nil {
 		return err
 	}
 	result, err := d.store.Apply(ctx, &store.Batch{
@@ -203,13 +203,14 @@ func (w *worker) apply(ctx context.Context, cursor store.Cursor, s step, next ui
 	return nil
 }
 
-// claimContacts gives each event the contact of its customer.
-func claimContacts(ctx context.Context, st store.Store, events []event.Event) error {
+// claimContacts gives each event the contact of its customer. What is forced
+// leaves contacts alone, and only looks them up.
+func claimContacts(ctx context.Context, st store.Store, events []event.Event, mode store.Mode) error {
 	var claims []store.Claim
 	for i := range events {
 		if c := events[i].Customer; c != nil {
 			claim := store.Claim{Customer: c}
-			if c.Writes {
+			if c.Writes && mode != store.Forced {
 				claim.Message = events[i].Identity
 			}
 			claims = append(claims, claim)
@@ -228,7 +229,7 @@ func claimContacts(ctx context.Context, st store.Store, events []event.Event) er
 			continue
 		}
 		e.SetContact(answers[0].Contact)
-		e.Customer.Born = e.Customer.Writes && answers[0].Birth == e.Identity
+		e.Customer.Born = e.Customer.Writes && mode != store.Forced && answers[0].Birth == e.Identity
 		answers = answers[1:]
 	}
 	return nil

@@ -49,9 +49,25 @@ func (c Cursor) IsZero() bool { return c == Cursor{} }
 // String is the stored form, SEQ:HASH, the hash in 16 hex digits.
 func (c Cursor) String() string { return fmt.Sprintf("%d:%016x", c.Seq, c.Hash) }
 
+// Mode says what a batch does besides its events.
+type Mode uint8
+
+const (
+	// Advance is the way of the drained log: the cursor is compared and moved.
+	Advance Mode = iota
+	// Again applies records that were applied before, and leaves the cursor alone:
+	// what the store has is a duplicate, what it lost is fresh. Source, From and To
+	// are not used.
+	Again
+	// Forced appends every event, with "replayed":true at the end of its payload,
+	// and leaves all else alone: cursor, what was seen, ranks and contacts.
+	Forced
+)
+
 // Batch is one step of one partition: the events of the records after From up
 // to and including To. It may hold no event at all and only move the cursor.
 type Batch struct {
+	Mode      Mode
 	Source    Source
 	Partition int
 	// From is the cursor the store is expected to have, zero for none.
@@ -78,7 +94,7 @@ type Result struct {
 	// Applied is true where the batch took effect in this call.
 	Applied bool
 	// Stored is the cursor the store has after the call: To where Applied, else
-	// the one that differed from From.
+	// the one that differed from From. It is zero where the mode is not Advance.
 	Stored Cursor
 	// Outcomes has one entry an event where Applied, else it is empty.
 	Outcomes []Outcome
@@ -208,6 +224,7 @@ type Store interface {
 	Claim(ctx context.Context, claims []Claim) ([]Claimed, error)
 	// Apply applies the batch if the stored cursor equals From, in one atomic
 	// step, and else changes nothing and tells the stored cursor. After an error
-	// it is unknown whether the batch took effect; applying it again is safe.
+	// it is unknown whether the batch took effect; applying it again is safe, but
+	// for a Forced one, whose events may then come twice with the same uids.
 	Apply(ctx context.Context, batch *Batch) (Result, error)
 }

@@ -1,7 +1,6 @@
 package embedded
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -15,12 +14,13 @@ import (
 // planned is an event on its way into the stream.
 type planned struct {
 	event *event.Event
-	stale bool
+	mark  string
 	size  int
 }
 
-// Apply applies the batch if the stored cursor equals From, as one Pebble batch,
-// and else changes nothing. It keeps no part of the batch.
+// Apply applies the batch if the stored cursor equals From, or its mode does not
+// ask, as one Pebble batch, and else changes nothing. It keeps no part of the
+// batch.
 func (s *Store) Apply(ctx context.Context, b *store.Batch) (_ store.Result, err error) {
 	done, err := s.begin(ctx, opApply)
 	if err != nil {
@@ -30,28 +30,56 @@ func (s *Store) Apply(ctx context.Context, b *store.Batch) (_ store.Result, err 
 	if b.Partition < 0 || b.Partition >= len(s.partitions) {
 		return store.Result{}, fmt.Errorf("apply batch: no partition %d of %d", b.Partition, len(s.partitions))
 	}
-	if b.To.IsZero() {
+	if b.Mode == store.Advance && b.To.IsZero() {
 		return store.Result{}, errors.New("apply batch: it leads to no cursor")
 	}
 	p := s.partitions[b.Partition]
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if err := ctx.Err(); err != nil {
+	rest, err := s.work(ctx)
+	if err != nil {
 		return store.Result{}, err
 	}
-	if stored := p.cursor(b.Source); stored != b.From {
-		return store.Result{Stored: stored}, nil
+	defer rest()
+	if b.Mode == store.Advance {
+		if stored := p.cursor(b.Source); stored != b.From {
+			return store.Result{Stored: stored}, nil
+		}
+	}
+	p.begin()
+	if b.Mode == store.Forced {
+		return s.applyForced(p, b)
 	}
 	return s.apply(p, b)
 }
 
-// apply decides what takes effect, and commits it. Holds p.mu.
-func (s *Store) apply(p *partition, b *store.Batch) (store.Result, error) {
+// begin forgets the batch before.
+func (p *partition) begin() {
 	clear(p.seen.added)
 	p.book.clear()
 	clear(p.plan)
 	p.plan = p.plan[:0]
-	result := store.Result{Applied: true, Stored: b.To, Outcomes: make([]store.Outcome, len(b.Events))}
+}
+
+// add plans an event for the stream.
+func (p *partition) add(e *event.Event, mark string) {
+	p.plan = append(p.plan, planned{event: e, mark: mark, size: entrySize(e, mark)})
+}
+
+// applyForced appends the events and nothing else. Holds p.mu.
+func (s *Store) applyForced(p *partition, b *store.Batch) (store.Result, error) {
+	for i := range b.Events {
+		p.add(&b.Events[i], marked(&b.Events[i], replayedMark))
+	}
+	if err := s.commit(p, b); err != nil {
+		return store.Result{}, err
+	}
+	return store.Result{Applied: true, Outcomes: make([]store.Outcome, len(b.Events))}, nil // all of them fresh
+}
+
+// apply decides what takes effect, and commits it. Holds p.mu.
+func (s *Store) apply(p *partition, b *store.Batch) (store.Result, error) {
+	result := store.Result{Applied: true, Outcomes: make([]store.Outcome, len(b.Events))}
 
 	writes := false
 	for i := range b.Events {
@@ -80,13 +108,19 @@ func (s *Store) apply(p *partition, b *store.Batch) (store.Result, error) {
 				return store.Result{}, err
 			}
 		}
-		stale := result.Outcomes[i] == store.Stale && bytes.HasSuffix(e.Payload, []byte{'}'})
-		p.plan = append(p.plan, planned{event: e, stale: stale, size: entrySize(e, stale)})
+		mark := ""
+		if result.Outcomes[i] == store.Stale {
+			mark = marked(e, staleMark)
+		}
+		p.add(e, mark)
 	}
 	if err := s.commit(p, b); err != nil {
 		return store.Result{}, err
 	}
-	p.setCursor(b.Source, b.To)
+	if b.Mode == store.Advance {
+		result.Stored = b.To
+		p.setCursor(b.Source, b.To)
+	}
 	return result, nil
 }
 
@@ -103,7 +137,7 @@ func (s *Store) applyContact(p *partition, e *event.Event, result *store.Result)
 	} else {
 		result.ContactsUpdated++
 	}
-	p.plan = append(p.plan, planned{event: c, size: entrySize(c, false)})
+	p.add(c, "")
 	return nil
 }
 
@@ -121,8 +155,10 @@ func (s *Store) commit(p *partition, b *store.Batch) error {
 	if err := p.book.write(batch); err != nil {
 		return err
 	}
-	if err := batch.Set(cursorKey(p.index, b.Source), cursorValue(b.To), nil); err != nil {
-		return fmt.Errorf("write cursor: %w", err)
+	if b.Mode == store.Advance {
+		if err := batch.Set(cursorKey(p.index, b.Source), cursorValue(b.To), nil); err != nil {
+			return fmt.Errorf("write cursor: %w", err)
+		}
 	}
 	if len(p.plan) == 0 {
 		return s.commitBatch(batch)
@@ -170,7 +206,7 @@ func (p *partition) writeEvents(g grant, batch *pebble.Batch, keep bool) ([]stor
 		e, id := p.plan[i].event, g.first+uint64(i)
 		op := batch.SetDeferred(eventKeyLength, p.plan[i].size)
 		putEventKey(op.Key, p.index, id)
-		payload := putEntry(op.Value, e, p.plan[i].stale)
+		payload := putEntry(op.Value, e, p.plan[i].mark)
 		if keep {
 			fresh = append(fresh, store.Entry{Place: placeOf(id), UID: e.UID, Type: e.Type, Payload: memory.copy(payload)})
 		}

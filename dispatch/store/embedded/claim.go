@@ -18,6 +18,11 @@ func (s *Store) Claim(ctx context.Context, claims []store.Claim) (_ []store.Clai
 		return nil, err
 	}
 	defer func() { done(err) }()
+	rest, err := s.work(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer rest()
 	answers := make([]store.Claimed, len(claims))
 	missing, err := s.lookUp(claims, answers)
 	if err != nil || len(missing) == 0 {

@@ -1,6 +1,7 @@
 package embedded
 
 import (
+	"bytes"
 	"encoding/binary"
 	"fmt"
 
@@ -16,28 +17,41 @@ import (
 //	│ uid(16) │ length(uvarint)│ type     │ payload …     │
 //	└─────────┴────────────────┴──────────┴───────────────┘
 //
-// A stale status is kept with `,"stale":true` at the end of its payload.
+// A stale status is kept with `,"stale":true` at the end of its payload, an event
+// of a forced replay with `,"replayed":true`.
 
-const staleField = `,"stale":true}`
+// The marks, with the brace that they stand before.
+const (
+	staleMark    = `,"stale":true}`
+	replayedMark = `,"replayed":true}`
+)
 
-// entrySize is the length of the value of an event.
-func entrySize(e *event.Event, stale bool) int {
+// marked is the mark where the payload, an object, can take it.
+func marked(e *event.Event, mark string) string {
+	if !bytes.HasSuffix(e.Payload, []byte{'}'}) {
+		return ""
+	}
+	return mark
+}
+
+// entrySize is the length of the value of an event with a mark, or with none.
+func entrySize(e *event.Event, mark string) int {
 	n := len(e.UID) + uvarintLength(len(e.Type)) + len(e.Type) + len(e.Payload)
-	if stale {
-		n += len(staleField) - 1
+	if mark != "" {
+		n += len(mark) - 1
 	}
 	return n
 }
 
 // putEntry fills v, entrySize long. It returns the part that is the payload.
-func putEntry(v []byte, e *event.Event, stale bool) (payload []byte) {
+func putEntry(v []byte, e *event.Event, mark string) (payload []byte) {
 	n := copy(v, e.UID[:])
 	n += binary.PutUvarint(v[n:], uint64(len(e.Type)))
 	n += copy(v[n:], e.Type)
 	payload = v[n:]
-	if stale {
+	if mark != "" {
 		end := copy(payload, e.Payload[:len(e.Payload)-1])
-		copy(payload[end:], staleField)
+		copy(payload[end:], mark)
 		return payload
 	}
 	copy(payload, e.Payload)

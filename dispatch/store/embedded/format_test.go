@@ -19,9 +19,9 @@ var someID = uuid.MustParse("0f3b8a54-25b7-5a27-8d8b-5a2b6c1d9e77")
 // TestGoldenBytes: what is on disk stays readable.
 func TestGoldenBytes(t *testing.T) {
 	e := &event.Event{UID: someID, Type: "t:x", Payload: []byte(`{"a":1}`)}
-	entry, stale := make([]byte, entrySize(e, false)), make([]byte, entrySize(e, true))
-	putEntry(entry, e, false)
-	putEntry(stale, e, true)
+	entry, stale := make([]byte, entrySize(e, "")), make([]byte, entrySize(e, staleMark))
+	putEntry(entry, e, "")
+	putEntry(stale, e, staleMark)
 	r := record{
 		Contact: store.Contact{WABA: "1", WaID: "2", UserID: "US.3", Name: "A", Birth: "w", Updated: time.UnixMilli(258)},
 		touched: time.UnixMilli(3), ids: []string{"2", "US.3"},
@@ -76,8 +76,8 @@ func TestEntryRoundTrip(t *testing.T) {
 	for _, kind := range []string{event.MessageNew, event.MessageStatus, event.ContactNew, event.ContactUpdated,
 		"", event.WebhookPrefix + string(bytes.Repeat([]byte("x"), 500))} {
 		e := &event.Event{UID: someID, Type: kind, Payload: []byte(`{"a":1}`)}
-		v := make([]byte, entrySize(e, false))
-		putEntry(v, e, false)
+		v := make([]byte, entrySize(e, ""))
+		putEntry(v, e, "")
 		got, err := parseEntry(7<<seqBits|9, v)
 		want := store.Entry{Place: store.Place{Ms: 7, Seq: 9}, UID: someID, Type: kind, Payload: e.Payload}
 		if err != nil || !reflect.DeepEqual(got, want) {

@@ -34,7 +34,7 @@ func TestMetrics(t *testing.T) {
 	}
 	size := 0
 	for i := range b.Events {
-		size += entrySize(&b.Events[i], false) + eventKeyLength
+		size += entrySize(&b.Events[i], "") + eventKeyLength
 	}
 	want := fmt.Sprintf(`# HELP spillway_store_errors_total Operations of the store that failed.
 # TYPE spillway_store_errors_total counter

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"runtime"
 	"slices"
 	"strings"
 	"syscall"
@@ -29,6 +30,7 @@ func Open(cfg Config, logger *slog.Logger, reg prometheus.Registerer) (*Store, e
 	s := &Store{
 		cfg:     cfg,
 		logger:  logger,
+		slots:   make(chan struct{}, max(runtime.GOMAXPROCS(0)/2, 1)),
 		closing: make(chan struct{}),
 		kick:    make(chan struct{}, 1),
 		upkept:  make(chan struct{}),

@@ -58,6 +58,9 @@ type Store struct {
 	commits   atomic.Uint64 // batches committed
 	synced    atomic.Uint64 // of these, how many are known to be durable
 
+	// slots bounds how many calls work at once: the rest of the process, and the
+	// acks before all, need the processors too.
+	slots   chan struct{}
 	gate    gate
 	closing chan struct{} // closed when Close begins
 	kick    chan struct{} // tells upkeep that there is something to trim
@@ -174,6 +177,20 @@ func (s *Store) begin(ctx context.Context, op string) (done func(error), err err
 		s.metrics.observe(op, time.Since(start), err)
 	}, nil
 }
+
+// work waits for a slot; done must follow where err is nil.
+func (s *Store) work(ctx context.Context) (done func(), err error) {
+	select {
+	case s.slots <- struct{}{}:
+		return s.rest, nil
+	case <-s.fatal: // whoever has the slot may keep it for ever
+		return nil, errFailed
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+func (s *Store) rest() { <-s.slots }
 
 // gate counts the calls under way, so that Close can wait for them.
 type gate struct {

@@ -78,7 +78,7 @@ type check struct {
 // which the store declares to lack are left out, and named.
 func Run(t *testing.T, open func(t *testing.T, opts Options) *Harness) {
 	var checks []check
-	for _, group := range [][]check{cursorChecks, dedupeChecks, staleChecks, contactChecks, feedChecks, trimChecks, durableChecks} {
+	for _, group := range [][]check{cursorChecks, dedupeChecks, staleChecks, contactChecks, feedChecks, trimChecks, durableChecks, modeChecks} {
 		checks = append(checks, group...)
 	}
 	lacking := declared(t, open)

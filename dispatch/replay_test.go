@@ -1,0 +1,246 @@
+package dispatch
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"spillway/dispatch/event"
+	"spillway/dispatch/store"
+	"spillway/wal"
+)
+
+const testWindow = 24 * time.Hour
+
+func (r *rig) replayer() *Replayer {
+	r.t.Helper()
+	p, err := NewReplayer(ReplayConfig{Window: testWindow}, r.log, r.store)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	return p
+}
+
+func (r *rig) replay(q ReplayRequest) ReplayProgress {
+	r.t.Helper()
+	steps := 0
+	done, err := r.replayer().Replay(r.t.Context(), q, func(ReplayProgress) { steps++ })
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	if done.Records > 0 && steps == 0 {
+		r.t.Error("no progress was told")
+	}
+	return done
+}
+
+// appendOld appends a message that was received some time ago.
+func (r *rig) appendOld(ago time.Duration) {
+	r.t.Helper()
+	r.next++
+	at := time.Now().Add(-ago)
+	body := fmt.Sprintf(`{"entry":[{"id":"waba","changes":[{"field":"messages","value":{"messages":[{"from":"c1","id":"wamid.%d","timestamp":"%d","type":"text","text":{"body":"%d"}}]}}]}]}`,
+		r.next, at.Unix(), r.next)
+	err := r.log.Append(wal.Express, wal.Record{Received: at, App: "default", Signature: make([]byte, 32), Body: []byte(body)})
+	if err != nil {
+		r.t.Fatal(err)
+	}
+}
+
+// TestReplayBesideDispatching: records are replayed while they and others are
+// dispatched; each comes out once, and those after it in order.
+func TestReplayBesideDispatching(t *testing.T) {
+	r := newRig(t)
+	r.messages(200)
+	r.start()
+	for range 5 {
+		r.messages(100)
+		done := r.replay(ReplayRequest{Lane: wal.Express, From: 100})
+		if done.Fresh+done.Duplicate != done.Records || done.Seq != r.log.Head(wal.Express) {
+			t.Errorf("replayed %+v", done)
+		}
+	}
+	r.eventually("level", func() bool { return r.d.Behind() == [2]uint64{} })
+	if n := r.count(event.MessageNew); n != 700 {
+		t.Errorf("%d messages, want 700", n)
+	}
+	if done := r.replay(ReplayRequest{Lane: wal.Express}); done.Duplicate != 700 || done.Records != 700 {
+		t.Errorf("a replay of what is known: %+v", done)
+	}
+	if n := r.count(event.MessageNew); n != 700 {
+		t.Errorf("%d messages after the replay, want 700", n)
+	}
+}
+
+// TestReplayRepairs: a store whose cursors have passed records that it lacks
+// gets their events, and nothing else.
+func TestReplayRepairs(t *testing.T) {
+	r := newRig(t)
+	r.messages(50)
+	r.status("wamid.s", "read")
+	node := r.log.Node()
+	for _, lane := range wal.Lanes {
+		hash, err := r.log.Hash(lane, r.log.Head(lane))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for p := range testPartitions {
+			_, err := r.store.Apply(t.Context(), &store.Batch{
+				Source: store.Source{Node: node, Lane: lane.String()}, Partition: p,
+				To: store.Cursor{Seq: r.log.Head(lane), Hash: hash},
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	r.start()
+	r.eventually("level", func() bool { return r.d.Behind() == [2]uint64{} })
+	if n := r.count(event.MessageNew); n != 0 {
+		t.Fatalf("%d messages before the replay", n)
+	}
+	if done := r.replay(ReplayRequest{Lane: wal.Express, From: 1, To: 30}); done.Fresh != 30 || done.Seq != 30 {
+		t.Errorf("replayed %+v", done)
+	}
+	if done := r.replay(ReplayRequest{Lane: wal.Express}); done.Fresh != 20 || done.Duplicate != 30 {
+		t.Errorf("replayed %+v", done)
+	}
+	if done := r.replay(ReplayRequest{Lane: wal.Bulk}); done.Fresh != 1 {
+		t.Errorf("replayed %+v", done)
+	}
+	r.wantMessages(50)
+	if n := r.count(event.ContactNew); n != 20 {
+		t.Errorf("%d new contacts, want 20", n)
+	}
+	if r.rewinds() != 0 {
+		t.Error("a replay moved cursors")
+	}
+}
+
+func TestReplayOld(t *testing.T) {
+	r := newRig(t)
+	for range 3 {
+		r.appendOld(2 * testWindow)
+	}
+	r.messages(2)
+	r.start()
+	r.eventually("level", func() bool { return r.d.Behind() == [2]uint64{} })
+	before := r.count(event.MessageNew)
+
+	_, err := r.replayer().Replay(t.Context(), ReplayRequest{Lane: wal.Express}, nil)
+	if !errors.Is(err, ErrOld) || !strings.Contains(err.Error(), "3 of the records, express 1 to 3") {
+		t.Errorf("without force: %v", err)
+	}
+	if n := r.count(event.MessageNew); n != before {
+		t.Errorf("%d messages after a refusal, want %d", n, before)
+	}
+	if done := r.replay(ReplayRequest{Lane: wal.Express, From: 4}); done.Duplicate != 2 {
+		t.Errorf("the young ones: %+v", done)
+	}
+	if done := r.replay(ReplayRequest{Lane: wal.Express, Force: true}); done.Replayed != 3 || done.Duplicate != 2 {
+		t.Errorf("with force: %+v", done)
+	}
+	replayed := 0
+	for p := range testPartitions {
+		for _, e := range r.events(p) {
+			if strings.HasSuffix(string(e.Payload), `,"replayed":true}`) {
+				replayed++
+			}
+		}
+	}
+	if replayed != 3 || r.count(event.MessageNew) != before+3 {
+		t.Errorf("%d events are marked, %d messages", replayed, r.count(event.MessageNew))
+	}
+}
+
+func TestReplayBounds(t *testing.T) {
+	r := newRig(t)
+	if done := r.replay(ReplayRequest{Lane: wal.Bulk}); done.Records != 0 {
+		t.Errorf("an empty lane: %+v", done)
+	}
+	r.messages(3)
+	for _, c := range []struct {
+		from, to uint64
+		want     error
+	}{{2, 4, wal.ErrBeyond}, {3, 2, nil}} {
+		_, err := r.replayer().Replay(t.Context(), ReplayRequest{Lane: wal.Express, From: c.from, To: c.to}, nil)
+		if err == nil || c.want != nil && !errors.Is(err, c.want) {
+			t.Errorf("%d to %d: %v", c.from, c.to, err)
+		}
+	}
+}
+
+// TestRetry: letters of a record whose items can be decoded now, as after an
+// update, give their events and go; the body stays as long as a letter does.
+func TestRetry(t *testing.T) {
+	r := newRig(t)
+	body := `{"entry":[{"id":"waba","changes":[{"field":"messages","value":{"messages":[` +
+		`{"from":"c1","id":"wamid.a","timestamp":"1","type":"text","text":{"body":"1"}},42]}}]}]}`
+	at := time.Now()
+	path := "entry[0].changes[0].value.messages[%d]"
+	first := wal.DeadLetter{
+		Lane: wal.Express, Seq: 7, Item: 0, Received: at, Path: fmt.Sprintf(path, 0), Reason: "once",
+		Signature: make([]byte, 32), Body: []byte(body),
+	}
+	second := wal.DeadLetter{Lane: wal.Express, Seq: 7, Item: 1, Received: at, Path: fmt.Sprintf(path, 1), Reason: "for good"}
+	if _, err := r.log.Bury(first, second); err != nil {
+		t.Fatal(err)
+	}
+	retry := func(item int, force bool) (ReplayProgress, error) {
+		letter, err := r.log.DeadLetter(wal.Express, 7, item)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return r.replayer().Retry(t.Context(), letter, force)
+	}
+	if _, err := retry(1, false); !errors.Is(err, ErrStillDead) {
+		t.Errorf("an item that is malformed: %v", err)
+	}
+	if done, err := retry(0, false); err != nil || done.Fresh != 1 {
+		t.Errorf("retried %+v, %v", done, err)
+	}
+	if _, err := r.log.DeadLetter(wal.Express, 7, 0); !errors.Is(err, wal.ErrNotFound) {
+		t.Errorf("the letter is still there: %v", err)
+	}
+	if heir, err := r.log.DeadLetter(wal.Express, 7, 1); err != nil || string(heir.Body) != body || heir.Reason != "for good" {
+		t.Errorf("the other letter: %+v, %v", heir, err)
+	}
+	if _, err := retry(1, false); !errors.Is(err, ErrStillDead) {
+		t.Errorf("an item that is malformed, with the body: %v", err)
+	}
+	r.wantMessages(1)
+
+	old := first
+	old.Seq, old.Received = 8, at.Add(-2*testWindow)
+	if _, err := r.replayer().Retry(t.Context(), old, false); !errors.Is(err, ErrOld) {
+		t.Errorf("an old letter: %v", err)
+	}
+	if done, err := r.replayer().Retry(t.Context(), old, true); err != nil || done.Replayed != 1 {
+		t.Errorf("an old letter with force: %+v, %v", done, err)
+	}
+}
+
+// TestBehind never says level too early.
+func TestBehind(t *testing.T) {
+	r := newRig(t)
+	r.store.away(3)
+	r.messages(60)
+	r.start()
+	// Every customer's messages but those of one partition are out.
+	want := 0
+	for i := range 60 {
+		if event.Partition(fmt.Sprintf("c%d", i%20), testPartitions) != 3 {
+			want++
+		}
+	}
+	r.eventually("the others", func() bool { return r.count(event.MessageNew) == want })
+	time.Sleep(5 * r.d.cfg.WatchInterval)
+	if b := r.d.Behind(); b[wal.Express] == 0 || b[wal.Bulk] != 0 {
+		t.Errorf("behind %v with a partition away", b)
+	}
+	r.store.hooks(nil, nil)
+	r.eventually("level", func() bool { return r.d.Behind() == [2]uint64{} })
+	r.wantMessages(60)
+}
