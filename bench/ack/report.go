@@ -1,0 +1,197 @@
+package ack
+
+import (
+	"fmt"
+	"io"
+	"runtime"
+	"slices"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/prometheus/procfs"
+)
+
+// Report is what was measured, as it is printed with --json.
+type Report struct {
+	Machine Machine `json:"machine"`
+	Rounds  int     `json:"rounds"`
+	Seconds float64 `json:"seconds"`
+	Cases   []*Case `json:"cases"`
+}
+
+// Machine is what it was measured on.
+type Machine struct {
+	Processor string `json:"processor"`
+	Cores     int    `json:"cores"`
+	System    string `json:"system"`
+	Go        string `json:"go"`
+}
+
+// Case is one combination of body and connections. Samples has one sample a
+// round for each kind, in the order of the rounds.
+type Case struct {
+	Body        int                 `json:"body_bytes"`
+	Connections int                 `json:"connections"`
+	Syncs       []time.Duration     `json:"fdatasync_p50_ns"`
+	Samples     map[string][]Sample `json:"samples"`
+	// Ratios are by name: paused/ceiling and so on.
+	Ratios map[string]Spread `json:"ratios"`
+}
+
+// Sample is one round of one receiver.
+type Sample struct {
+	Rate float64       `json:"acks_per_second"`
+	P50  time.Duration `json:"p50_ns"`
+	P99  time.Duration `json:"p99_ns"`
+	P999 time.Duration `json:"p999_ns"`
+	// ProcessorPerMillion is the receiver's processor time, in seconds.
+	ProcessorPerMillion float64 `json:"cpu_seconds_per_million"`
+	RecordsPerSync      float64 `json:"records_per_sync"`
+	// Lags are of dispatching, in seconds, one each second of the round.
+	Lags []float64 `json:"lag_seconds,omitempty"`
+}
+
+// Spread is a median with the least and the largest of the rounds.
+type Spread struct {
+	Median float64 `json:"median"`
+	Min    float64 `json:"min"`
+	Max    float64 `json:"max"`
+}
+
+func spread(values []float64) Spread {
+	sorted := slices.Sorted(slices.Values(values))
+	n := len(sorted)
+	return Spread{Median: (sorted[(n-1)/2] + sorted[n/2]) / 2, Min: sorted[0], Max: sorted[n-1]}
+}
+
+// String is the median, and the rest in brackets.
+func (s Spread) String() string { return fmt.Sprintf("%.2f (%.2f–%.2f)", s.Median, s.Min, s.Max) }
+
+// The ratios of a report.
+const (
+	pausedToCeiling = Paused + "/" + Ceiling
+	pausedToFile    = Paused + "/" + File
+	serveToCeiling  = Serve + "/" + Ceiling
+	p50ToSync       = Paused + " p50/fdatasync"
+)
+
+// compare works out the ratios, each of one round.
+func (c *Case) compare() {
+	rate := func(s Sample) float64 { return s.Rate }
+	c.Ratios = map[string]Spread{
+		pausedToCeiling: c.ratio(Paused, Ceiling, rate),
+		pausedToFile:    c.ratio(Paused, File, rate),
+		serveToCeiling:  c.ratio(Serve, Ceiling, rate),
+	}
+	if c.Connections > 1 {
+		return
+	}
+	var ratios []float64
+	for i, s := range c.Samples[Paused] {
+		ratios = append(ratios, s.P50.Seconds()/c.Syncs[i].Seconds())
+	}
+	c.Ratios[p50ToSync] = spread(ratios)
+}
+
+func (c *Case) ratio(kind, base string, of func(Sample) float64) Spread {
+	var ratios []float64
+	for i, s := range c.Samples[kind] {
+		ratios = append(ratios, of(s)/of(c.Samples[base][i]))
+	}
+	return spread(ratios)
+}
+
+// median is that of one figure of a kind.
+func (c *Case) median(kind string, of func(Sample) float64) float64 {
+	var values []float64
+	for _, s := range c.Samples[kind] {
+		values = append(values, of(s))
+	}
+	return spread(values).Median
+}
+
+// Text writes the report as tables.
+func (r *Report) Text(out io.Writer) error {
+	fmt.Fprintf(out, "%s, %d cores, %s, %s; %d rounds of %.3g s each; medians\n",
+		r.Machine.Processor, r.Machine.Cores, r.Machine.System, r.Machine.Go, r.Rounds, r.Seconds)
+	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', tabwriter.AlignRight)
+	for _, c := range r.Cases {
+		fmt.Fprintf(out, "\n%d-byte webhooks, %d connections; fdatasync p50 %s\n", c.Body, c.Connections, medianDuration(c.Syncs))
+		fmt.Fprintln(w, "\tacks/s\tp50\tp99\tp99.9\tCPU s/million\trecords/sync\tlag, s\t")
+		for _, kind := range Kinds {
+			c.row(w, kind)
+		}
+		if err := w.Flush(); err != nil {
+			return fmt.Errorf("write report: %w", err)
+		}
+		for _, name := range []string{pausedToCeiling, pausedToFile, serveToCeiling, p50ToSync} {
+			if s, ok := c.Ratios[name]; ok {
+				fmt.Fprintf(out, "  %-24s %s\n", name, s)
+			}
+		}
+	}
+	return nil
+}
+
+func (c *Case) row(w io.Writer, kind string) {
+	latency := func(of func(Sample) time.Duration) string {
+		return rounded(time.Duration(c.median(kind, func(s Sample) float64 { return float64(of(s)) })))
+	}
+	cells := []string{
+		kind,
+		fmt.Sprintf("%.0f", c.median(kind, func(s Sample) float64 { return s.Rate })),
+		latency(func(s Sample) time.Duration { return s.P50 }),
+		latency(func(s Sample) time.Duration { return s.P99 }),
+		latency(func(s Sample) time.Duration { return s.P999 }),
+		fmt.Sprintf("%.1f", c.median(kind, func(s Sample) float64 { return s.ProcessorPerMillion })),
+		"", "",
+	}
+	if kind != Ceiling {
+		cells[6] = fmt.Sprintf("%.1f", c.median(kind, func(s Sample) float64 { return s.RecordsPerSync }))
+	}
+	if kind == Serve {
+		cells[7] = c.lag()
+	}
+	fmt.Fprintln(w, strings.Join(cells, "\t")+"\t")
+}
+
+// lag is the lag at the first and the last look of the rounds, as medians.
+func (c *Case) lag() string {
+	var first, last []float64
+	for _, s := range c.Samples[Serve] {
+		if len(s.Lags) > 0 {
+			first, last = append(first, s.Lags[0]), append(last, s.Lags[len(s.Lags)-1])
+		}
+	}
+	if len(first) == 0 {
+		return ""
+	}
+	return fmt.Sprintf("%.2f → %.2f", spread(first).Median, spread(last).Median)
+}
+
+func medianDuration(values []time.Duration) string {
+	sorted := slices.Sorted(slices.Values(values))
+	return rounded(sorted[len(sorted)/2])
+}
+
+// rounded shows three digits at most.
+func rounded(d time.Duration) string {
+	switch {
+	case d < time.Millisecond:
+		return d.Round(time.Microsecond).String()
+	case d < 100*time.Millisecond:
+		return d.Round(10 * time.Microsecond).String()
+	}
+	return d.Round(time.Millisecond).String()
+}
+
+func thisMachine() Machine {
+	m := Machine{Processor: "unknown processor", Cores: runtime.NumCPU(), System: runtime.GOOS + "/" + runtime.GOARCH, Go: runtime.Version()}
+	if fs, err := procfs.NewDefaultFS(); err == nil {
+		if info, err := fs.CPUInfo(); err == nil && len(info) > 0 {
+			m.Processor = info[0].ModelName
+		}
+	}
+	return m
+}
