@@ -4,13 +4,14 @@ SHELL       := /bin/bash
 GO          ?= go
 STATICCHECK ?= honnef.co/go/tools/cmd/staticcheck@v0.8.2
 FUZZTIME    ?= 10s
+SOAKTIME    ?= 1h
 
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
 COMMIT  := $(shell git rev-parse HEAD 2>/dev/null || echo unknown)
 LDFLAGS := -X main.version=$(VERSION) -X main.commit=$(COMMIT)
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test test-full check fuzz race-needs
+.PHONY: help run build test test-full check fuzz bench soak race-needs
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -43,6 +44,12 @@ fuzz: ## every fuzz target for FUZZTIME (10s)
 	  done; \
 	done; \
 	echo "$$found fuzz targets ran"; [ "$$found" -gt 0 ]
+
+bench: build ## what an acknowledgement costs, beside the same without a log
+	bin/spillway bench ack
+
+soak: ## a load for SOAKTIME (1h) with kill -9 now and then: nothing lost, nothing grows
+	SPILLWAY_SOAK=$(SOAKTIME) $(GO) test -count=1 -timeout 0 -v -run '^TestSoak$$' ./cmd/spillway
 
 # The race detector is written in C.
 race-needs:

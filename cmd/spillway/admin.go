@@ -24,17 +24,29 @@ type admin struct {
 	server   *http.Server
 	ready    func() error
 	contacts store.Contacts
+	mux      *http.ServeMux
+	desk     *logDesk // nil where it has no log to show
 	logger   *slog.Logger
 }
 
-// newAdmin binds the address; serve answers on it:
+// newAdmin binds the address; serve answers on it, for /log where showLog was
+// called before:
 //
 //	GET    /metrics                      Prometheus
 //	GET    /healthz                      200 while the process lives
 //	GET    /readyz                       200 where webhooks are taken, else 503 and why not
 //	GET    /contacts?waba=W&id=I         a contact as JSON, 404 where unknown
 //	DELETE /contacts?waba=W&id=I         forgets it: {"events": how many went}
+//	GET    /log/stat                     how the log is, as JSON
+//	GET    /log/records                  records of the log, as lines: lane, from, to, since, app, wamid narrow them
+//	GET    /log/dead                     all dead letters without their bodies, as lines
+//	GET    /log/dead/LANE/SEQ/ITEM       one with its body, as JSON, 404 where unknown; ITEM is a number or whole
+//	POST   /log/dead/LANE/SEQ/ITEM/retry decodes it again: what became of it, as JSON; force=true for an old one
+//	POST   /log/replay?lane=L            dispatches records of a lane again: from, to, since, force; lines tell how
+//	                                     far it is; it ends when the client goes away
 //	GET    /debug/pprof/                 profiles
+//
+// For lines see logLine: an answer without its last one is not whole.
 func newAdmin(address string, gatherer prometheus.Gatherer, ready func() error, contacts store.Contacts, logger *slog.Logger) (*admin, error) {
 	listener, err := net.Listen("tcp", address)
 	if err != nil {
@@ -52,8 +64,17 @@ func newAdmin(address string, gatherer prometheus.Gatherer, ready func() error, 
 	mux.HandleFunc("/debug/pprof/profile", pprof.Profile)
 	mux.HandleFunc("/debug/pprof/symbol", pprof.Symbol)
 	mux.HandleFunc("/debug/pprof/trace", pprof.Trace)
-	a.server = &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: time.Minute}
+	a.mux = mux
+	// What changes something is not for the pages that a browser shows.
+	own := http.NewCrossOriginProtection().Handler(mux)
+	a.server = &http.Server{Handler: own, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: time.Minute}
 	return a, nil
+}
+
+// showLog answers for /log with the source; call it before serve.
+func (a *admin) showLog(source logSource) {
+	a.desk = newLogDesk(source, a.logger)
+	a.desk.register(a.mux)
 }
 
 func (a *admin) addr() net.Addr { return a.listener.Addr() }
@@ -66,6 +87,9 @@ func (a *admin) serve() error {
 }
 
 func (a *admin) close(ctx context.Context) {
+	if a.desk != nil {
+		a.desk.close()
+	}
 	if err := a.server.Shutdown(ctx); err != nil {
 		_ = a.server.Close()
 	}

@@ -34,6 +34,8 @@ var arrows = map[string][]string{
 	"dispatch/store/storetest": {"dispatch/store", "dispatch/event"},
 	"dispatch/stream":          {"dispatch/backoff", "dispatch/store", "dispatch/event"},
 	"dispatch/stream/client":   {"dispatch/backoff"},
+	"bench/ack":                {"bench/load", "ingest"},
+	"bench/load":               {},
 	"cmd/spillway/config":      {},
 }
 

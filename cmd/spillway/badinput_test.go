@@ -5,13 +5,11 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 	"unicode/utf8"
@@ -159,89 +157,6 @@ func TestDataTaken(t *testing.T) {
 		if !strings.Contains(string(out), filepath.Dir(folder)) || !strings.Contains(string(out), want) {
 			t.Errorf("the message names neither %s nor %q:\n%s", folder, want, out)
 		}
-	}
-}
-
-// TestFullDisk fills a small file system, by the log itself and by another
-// program: 503 and never a wrong ack, then service again once there is room.
-func TestFullDisk(t *testing.T) {
-	disk := t.TempDir()
-	if err := syscall.Mount("tmpfs", disk, "tmpfs", 0, "size=160m"); err != nil {
-		t.Skipf("mounting a small file system needs privileges that are missing: %v", err)
-	}
-	t.Cleanup(func() { _ = syscall.Unmount(disk, syscall.MNT_DETACH) })
-	p := start(t, filepath.Join(disk, "data"), "SPILLWAY_LOG_MIN_FREE=32MiB", "SPILLWAY_LOG_MAX_BYTES=1GiB")
-	t.Cleanup(p.kill) // before the file system goes
-
-	acked := make(map[string]bool)
-	fill := func(n int) int {
-		wamid := fmt.Sprintf("wamid.fill%d", n)
-		status := p.post(messageWebhook(wamid, "15550001001", strings.Repeat("x", 64<<10)))
-		if status == 200 {
-			acked[event.UID(event.MessageNew, wamid).String()] = true
-		}
-		return status
-	}
-	n, status := 0, 200
-	for ; status == 200 && n < 5000; n++ {
-		status = fill(n)
-	}
-	if status != http.StatusServiceUnavailable {
-		t.Fatalf("answered %d after %d webhooks of 64 KiB on a disk of 160 MiB, want 503", status, n)
-	}
-	t.Logf("503 after %d webhooks", n)
-	if status, _ := p.adminGet("/readyz"); status != http.StatusServiceUnavailable {
-		t.Errorf("readyz answers %d while full, want 503", status)
-	}
-	if status, _ := p.adminGet("/healthz"); status != 200 {
-		t.Errorf("healthz answers %d while full, want 200", status)
-	}
-	p.kill()
-	if err := syscall.Mount("", disk, "", syscall.MS_REMOUNT, "size=400m"); err != nil {
-		t.Fatal(err)
-	}
-	p = start(t, filepath.Join(disk, "data"), "SPILLWAY_LOG_MIN_FREE=32MiB")
-	t.Cleanup(p.kill)
-	if status := fill(100_000); status != 200 {
-		t.Fatalf("answered %d with room again", status)
-	}
-
-	other := filepath.Join(disk, "another program's")
-	writeUntilFull(t, other)
-	p.eventually(10*time.Second, "503 while another program has filled the disk", func() error {
-		if status := fill(100_001); status != http.StatusServiceUnavailable {
-			return fmt.Errorf("answered %d", status)
-		}
-		return nil
-	})
-	if err := os.Remove(other); err != nil {
-		t.Fatal(err)
-	}
-	p.eventually(10*time.Second, "service again", func() error {
-		if status := fill(100_002); status != 200 {
-			return fmt.Errorf("answered %d", status)
-		}
-		return nil
-	})
-	events := p.gather(len(acked), caused)
-	for _, e := range events {
-		delete(acked, e.UID)
-	}
-	if len(acked) > 0 {
-		t.Errorf("%d acked webhooks are lost", len(acked))
-	}
-}
-
-func writeUntilFull(t *testing.T, path string) {
-	t.Helper()
-	file, err := os.Create(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer file.Close()
-	block := make([]byte, 64<<10)
-	for err == nil {
-		_, err = file.Write(block)
 	}
 }
 

@@ -105,6 +105,7 @@ func findings(options config.Options) []finding {
 	all := []finding{ok("config", "%s", source)}
 	all = append(all, checkSecrets(c)...)
 	all = append(all, checkDisk(c)...)
+	all = append(all, checkFailover(c)...)
 	all = append(all, checkTLS(c.TLS)...)
 	all = append(all, checkAddress("listen", c.Listen), checkAddress("admin", c.Admin), checkFiles(c))
 	return all

@@ -64,6 +64,37 @@ func checkDisk(c config.Config) []finding {
 	return all
 }
 
+// checkFailover tests the folder to write to while the disk of the log stalls.
+func checkFailover(c config.Config) []finding {
+	const name = "log.failover_dir"
+	if c.Log.FailoverDir == "" {
+		return nil
+	}
+	folder, detail := existing(c.Log.FailoverDir), c.Log.FailoverDir
+	if folder != c.Log.FailoverDir {
+		detail += " will be made in " + folder
+	}
+	median, slowest, err := probeSync(folder)
+	if err != nil {
+		return []finding{fail(name, "%s: cannot be written: %v", detail, err)}
+	}
+	latency := fmt.Sprintf("a synced write takes %s, the slowest of %d %s",
+		median.Round(10*time.Microsecond), probeWrites, slowest.Round(10*time.Microsecond))
+	switch {
+	case sameDisk(folder, existing(c.Data)):
+		return []finding{warn(name, "%s is on the disk of data: it stalls when that does", detail)}
+	case median > slowSync:
+		return []finding{warn(name, "%s: %s: slow for a disk that is to help out", detail, latency)}
+	}
+	return []finding{ok(name, "%s: %s", detail, latency)}
+}
+
+// sameDisk reports whether two files are on the same file system.
+func sameDisk(a, b string) bool {
+	var statA, statB syscall.Stat_t
+	return syscall.Stat(a, &statA) == nil && syscall.Stat(b, &statB) == nil && statA.Dev == statB.Dev
+}
+
 // checkTaken tries the log's lock. A folder in use is no failure: it may be a
 // running serve that uses it.
 func checkTaken(c config.Config, detail string) finding {

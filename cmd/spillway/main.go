@@ -3,6 +3,7 @@
 //
 //	serve                  the receiver itself
 //	send, tail, token      a sender, a subscriber, and what the subscriber shows
+//	log                    look into the log, and run it again
 //	contact                personal data on request
 //	check, version         before a start, and after a question
 //
@@ -109,7 +110,7 @@ Exit codes: 0 done, 1 failed, 2 wrong arguments or config, 3 the disk failed.`,
 	})
 	root.SetHelpCommand(newHelpCommand())
 	root.AddCommand(newServeCommand(), newSendCommand(), newTailCommand(), newTokenCommand(),
-		newContactCommand(), newCheckCommand(), newVersionCommand())
+		newLogCommand(), newContactCommand(), newBenchCommand(), newCheckCommand(), newVersionCommand())
 	return root
 }
 

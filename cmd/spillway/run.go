@@ -34,7 +34,7 @@ var errDisk = errors.New("the disk failed")
 // way through them.
 //
 //	Meta ──POST──▶ server ──▶ log ──▶ dispatcher ──▶ store ──▶ stream ──▶ subscribers
-//	                              admin: metrics, health, profiles, contacts
+//	                              admin: metrics, health, profiles, contacts, log
 //
 // It is built from right to left, so that each part finds the next one ready,
 // and closed from left to right, so that what one part still hands on is taken.
@@ -71,7 +71,9 @@ func run(ctx context.Context, cfg config.Config, logger *slog.Logger, reloads <-
 			}
 		})
 	}
-	start("dispatch", func() error { return r.dispatcher.Run(parts) })
+	if !cfg.Paused {
+		start("dispatch", func() error { return r.dispatcher.Run(parts) })
+	}
 	r.stream.Start()
 	start("public listener", r.server.Serve)
 	start("admin listener", r.admin.serve)
@@ -142,8 +144,24 @@ func (r *receiver) open(cfg config.Config) (err error) {
 	if r.server, err = ingest.New(ingestConfig(cfg), intake{r.log}, r.stream.Handler, r.logger, registry); err != nil {
 		return err
 	}
-	r.admin, err = newAdmin(cfg.Admin, registry, r.ready, r.store, r.logger)
-	return err
+	source, err := r.logSource(cfg)
+	if err != nil {
+		return err
+	}
+	if r.admin, err = newAdmin(cfg.Admin, registry, r.ready, r.store, r.logger); err != nil {
+		return err
+	}
+	r.admin.showLog(source)
+	return nil
+}
+
+// logSource is the log as the admin listener shows it.
+func (r *receiver) logSource(cfg config.Config) (logSource, error) {
+	replayer, err := dispatch.NewReplayer(dispatch.ReplayConfig{Window: cfg.Dedupe.Window}, r.log, r.store)
+	if err != nil {
+		return nil, err
+	}
+	return &localLog{log: r.log, folder: realPath(logConfig(cfg).Dir), behind: r.dispatcher.Behind, replayer: replayer}, nil
 }
 
 // ready is nil where webhooks are taken, else why not.
@@ -242,6 +260,7 @@ func logConfig(cfg config.Config) wal.Config {
 	c.Dir = filepath.Join(cfg.Data, "log")
 	c.Retain, c.DeadRetain = cfg.Log.Retain, cfg.Log.DeadRetain
 	c.MaxBytes, c.MinFree = int64(cfg.Log.MaxBytes), int64(cfg.Log.MinFree)
+	c.FailoverDir = cfg.Log.FailoverDir
 	return c
 }
 

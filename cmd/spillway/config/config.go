@@ -34,6 +34,8 @@ type Config struct {
 
 	// Dev is true where the secrets may be the ones of DATA/dev.env.
 	Dev bool `yaml:"-"`
+	// Paused is true where webhooks are taken and not dispatched: for measuring.
+	Paused bool `yaml:"-"`
 }
 
 // App is one Meta app.

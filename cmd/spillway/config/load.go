@@ -19,6 +19,9 @@ type Options struct {
 	// Dev fills missing secrets from DATA/dev.env, made on first use, and
 	// refuses to listen beyond loopback.
 	Dev bool
+	// WithoutSecrets is for programs that need none: what is missing of apps,
+	// tokens and secrets is no mistake.
+	WithoutSecrets bool
 }
 
 // The variables that stand for no key of their own: they set the secrets and
@@ -42,6 +45,7 @@ func Load(options Options) (Config, error) {
 		lookup:  variables,
 		file:    options.File,
 		origins: map[string]Origin{},
+		partial: options.WithoutSecrets,
 	}
 	l.config.Dev = options.Dev
 	if options.File != "" {

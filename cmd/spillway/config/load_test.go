@@ -158,6 +158,16 @@ func TestVariableNames(t *testing.T) {
 	}
 }
 
+func TestWithoutSecrets(t *testing.T) {
+	c := mustLoad(t, Options{WithoutSecrets: true, Environ: []string{"SPILLWAY_LOG_FAILOVER_DIR=data/failover"}})
+	if len(c.Apps) > 0 || c.Stream.JWTSecret != "" || c.Log.FailoverDir != "data/failover" {
+		t.Errorf("got %+v", c)
+	}
+	if got := mistakesOf(t, Options{WithoutSecrets: true, Environ: []string{"SPILLWAY_LOG_RETAIN=x"}}); len(got) != 1 {
+		t.Errorf("got %q, want one mistake", got)
+	}
+}
+
 func TestOrder(t *testing.T) {
 	file := writeFile(t, "listen: 127.0.0.1:2\n")
 	variable := append(slices.Clone(secrets), "SPILLWAY_LISTEN=127.0.0.1:3")

@@ -63,9 +63,14 @@ func TestMistakes(t *testing.T) {
 		{name: "item of a list variable", environ: append(slices.Clone(secrets), "SPILLWAY_STREAM_ALLOWED_ORIGINS=*, x"),
 			file: "stream: {allowed_origins: [a://b]}\n", want: []string{
 				`SPILLWAY_STREAM_ALLOWED_ORIGINS (stream.allowed_origins[1]): "x" is not an origin; allowed: * or scheme://host[:port]`}},
-		{name: "what comes later", environ: append(slices.Clone(secrets), "SPILLWAY_REDIS_ADDRS=127.0.0.1:6379", "SPILLWAY_LOG_FAILOVER_DIR=/x"), want: []string{
-			"SPILLWAY_REDIS_ADDRS (redis.addrs): is not available in this version; allowed: leave redis.addrs empty for the embedded store",
-			"SPILLWAY_LOG_FAILOVER_DIR (log.failover_dir): is not available in this version; allowed: leave log.failover_dir empty"}},
+		{name: "what comes later", environ: append(slices.Clone(secrets), "SPILLWAY_REDIS_ADDRS=127.0.0.1:6379"), want: []string{
+			"SPILLWAY_REDIS_ADDRS (redis.addrs): is not available in this version; allowed: leave redis.addrs empty for the embedded store"}},
+		{name: "failover to the data", environ: append(slices.Clone(secrets), "SPILLWAY_DATA=/d/", "SPILLWAY_LOG_FAILOVER_DIR=/d/x/.."), want: []string{
+			"SPILLWAY_LOG_FAILOVER_DIR (log.failover_dir): is the same as data; allowed: a folder of its own, on another disk"}},
+		{name: "failover to the log", environ: append(slices.Clone(secrets), "SPILLWAY_LOG_FAILOVER_DIR=data/log"), want: []string{
+			"SPILLWAY_LOG_FAILOVER_DIR (log.failover_dir): is within data/log, where the log is; allowed: a folder of its own, on another disk"}},
+		{name: "failover below the store", environ: append(slices.Clone(secrets), "SPILLWAY_DATA=/d", "SPILLWAY_LOG_FAILOVER_DIR=/d/store/x"), want: []string{
+			"SPILLWAY_LOG_FAILOVER_DIR (log.failover_dir): is within /d/store, where the store is; allowed: a folder of its own, on another disk"}},
 		{name: "a missing token has the line of its app", file: "apps:\n  - name: a\n    app_secrets: [s]\n", environ: secrets[2:], want: []string{
 			"spillway.yaml:2: apps[0].verify_token: is missing; allowed: the verify token of the app"}},
 		{name: "both keys", file: valid, environ: append(slices.Clone(secrets), "SPILLWAY_STREAM_JWT_PUBLIC_KEY="+testPublicKey), want: []string{

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"net"
 	"net/url"
+	"path/filepath"
 	"regexp"
 	"strconv"
 	"strings"
@@ -56,6 +57,7 @@ func (l *loader) validate() {
 	l.checkApps()
 	l.checkTLS()
 	l.checkLimits()
+	l.checkLog()
 	l.checkRedis()
 	l.checkStream()
 	l.refuseLaterFeatures()
@@ -69,9 +71,6 @@ func (l *loader) refuseLaterFeatures() {
 	}
 	if len(l.config.Endpoints) > 0 {
 		l.reject("endpoints", problem, "leave endpoints empty")
-	}
-	if l.config.Log.FailoverDir != "" {
-		l.reject("log.failover_dir", problem, "leave log.failover_dir empty")
 	}
 }
 
@@ -89,6 +88,36 @@ func (l *loader) checkData() {
 	if l.config.Data == "" {
 		l.reject("data", "is empty", "the path of a folder")
 	}
+}
+
+// checkLog keeps the folder for stalls apart from those of the log and the store.
+func (l *loader) checkLog() {
+	failover := l.config.Log.FailoverDir
+	if failover == "" {
+		return
+	}
+	const allowed = "a folder of its own, on another disk"
+	if samePath(failover, l.config.Data) {
+		l.reject("log.failover_dir", "is the same as data", allowed)
+	}
+	for _, taken := range []string{"log", "store"} {
+		if folder := filepath.Join(l.config.Data, taken); isWithin(failover, folder) {
+			l.reject("log.failover_dir", fmt.Sprintf("is within %s, where the %s is", folder, taken), allowed)
+		}
+	}
+}
+
+func samePath(a, b string) bool { return isWithin(a, b) && isWithin(b, a) }
+
+// isWithin reports whether a path is that of the folder or of something below it.
+func isWithin(path, folder string) bool {
+	path, errPath := filepath.Abs(path)
+	folder, errFolder := filepath.Abs(folder)
+	if errPath != nil || errFolder != nil {
+		return false
+	}
+	relative, err := filepath.Rel(folder, path)
+	return err == nil && filepath.IsLocal(relative)
 }
 
 const addressAllowed = "host:port such as 127.0.0.1:8080 or :8080"

@@ -20,8 +20,8 @@ type loader struct {
 	// origins tells by key where a value was written last.
 	origins  map[string]Origin
 	mistakes Mistakes
-	// partial is true where a source could not be read: what it may have set is
-	// not missing.
+	// partial is true where a source could not be read, or no secrets are wanted:
+	// what it may have set is not missing.
 	partial bool
 }
 

@@ -1,0 +1,181 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strconv"
+	"syscall"
+
+	"spillway/wal"
+)
+
+// readAnswer bounds an error text that is read, in bytes.
+const readAnswer = 64 << 10
+
+// remoteLog is the log of a running receiver, by way of its admin listener.
+type remoteLog struct {
+	base   *url.URL
+	client *http.Client
+}
+
+func newRemoteLog(address string) (*remoteLog, error) {
+	base, err := baseURL(address, "http", "/")
+	if err != nil {
+		return nil, err
+	}
+	return &remoteLog{base: base, client: &http.Client{Transport: &http.Transport{Proxy: http.ProxyFromEnvironment}}}, nil
+}
+
+func (r *remoteLog) Close() error {
+	r.client.CloseIdleConnections()
+	return nil
+}
+
+// errCut: the answer has no end.
+var errCut = errors.New("the connection to the admin listener was cut: what came is not all")
+
+// ask sends a request and gives the body of an answer that is good. Who calls
+// has to close it.
+func (r *remoteLog) ask(ctx context.Context, method, path string, query url.Values) (io.ReadCloser, error) {
+	target := r.base.JoinPath(path)
+	target.RawQuery = query.Encode()
+	request, err := http.NewRequestWithContext(ctx, method, target.String(), nil)
+	if err != nil {
+		return nil, fmt.Errorf("ask admin listener: %w", withoutURL(err))
+	}
+	response, err := r.client.Do(request)
+	switch {
+	case ctx.Err() != nil:
+		return nil, context.Cause(ctx)
+	case errors.Is(err, syscall.ECONNREFUSED):
+		return nil, fmt.Errorf("nothing listens at %s: %w", r.base.Host, syscall.ECONNREFUSED)
+	case err != nil:
+		return nil, fmt.Errorf("ask admin listener: %w", withoutURL(err))
+	case response.StatusCode == http.StatusOK && response.Header.Get("Content-Type") == "application/x-ndjson":
+		return response.Body, nil
+	}
+	defer response.Body.Close()
+	text, _ := io.ReadAll(io.LimitReader(response.Body, readAnswer))
+	answer := string(bytes.TrimSpace(text))
+	switch response.StatusCode {
+	case http.StatusNotFound:
+		if answer == errNoLetter.Error() {
+			return nil, errNoLetter
+		}
+	case http.StatusBadRequest, http.StatusConflict, http.StatusInternalServerError, http.StatusServiceUnavailable:
+		if answer != "" {
+			return nil, errors.New(answer)
+		}
+	}
+	return nil, fmt.Errorf("what listens at %s is not the admin listener of this version of Spillway: it answers %d", r.base.Host, response.StatusCode)
+}
+
+// one asks for an answer of one value.
+func (r *remoteLog) one(ctx context.Context, method, path string, query url.Values, into any) error {
+	body, err := r.ask(ctx, method, path, query)
+	if err != nil {
+		return err
+	}
+	defer body.Close()
+	return r.decode(ctx, json.NewDecoder(body), into)
+}
+
+func (r *remoteLog) decode(ctx context.Context, decoder *json.Decoder, into any) error {
+	switch err := decoder.Decode(into); {
+	case err == nil:
+		return nil
+	case ctx.Err() != nil:
+		return context.Cause(ctx)
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+		return errCut
+	default:
+		return fmt.Errorf("read answer of the admin listener: %w", withoutURL(err))
+	}
+}
+
+// stream asks for an answer of many lines, the last of which says that it is
+// the last.
+func (r *remoteLog) stream(ctx context.Context, method, path string, query url.Values, handle func(*logLine) error) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel() // so that an answer that is no longer wanted ends at once
+	body, err := r.ask(ctx, method, path, query)
+	if err != nil {
+		return err
+	}
+	defer body.Close()
+	decoder := json.NewDecoder(body)
+	for {
+		var line logLine
+		if err := r.decode(ctx, decoder, &line); err != nil {
+			return err
+		}
+		switch {
+		case line.Error != "":
+			return errors.New(line.Error)
+		case line.End:
+			return nil
+		}
+		if err := handle(&line); err != nil {
+			return err
+		}
+	}
+}
+
+func (r *remoteLog) Stat(ctx context.Context) (stat logStat, err error) {
+	err = r.one(ctx, http.MethodGet, logStatPath, nil, &stat)
+	return stat, err
+}
+
+func (r *remoteLog) Records(ctx context.Context, query recordQuery, emit func(logEntry) error) error {
+	if len(query.Lanes) == 0 {
+		query.Lanes = wal.Lanes[:]
+	}
+	return r.stream(ctx, http.MethodGet, logRecordsPath, query.values(), func(line *logLine) error {
+		if line.Entry == nil {
+			return nil
+		}
+		return emit(*line.Entry)
+	})
+}
+
+func (r *remoteLog) Dead(ctx context.Context, emit func(deadEntry) error) error {
+	return r.stream(ctx, http.MethodGet, logDeadPath, nil, func(line *logLine) error {
+		if line.Letter == nil {
+			return nil
+		}
+		return emit(*line.Letter)
+	})
+}
+
+func (n deadName) path() string {
+	return logDeadPath + "/" + n.Lane.String() + "/" + strconv.FormatUint(n.Seq, 10) + "/" + deadItem(n.Item).String()
+}
+
+func (r *remoteLog) DeadLetter(ctx context.Context, name deadName) (letter deadEntry, err error) {
+	err = r.one(ctx, http.MethodGet, name.path(), nil, &letter)
+	return letter, err
+}
+
+func (r *remoteLog) Retry(ctx context.Context, name deadName, force bool) (result retryResult, err error) {
+	query := url.Values{queryForce: {strconv.FormatBool(force)}}
+	err = r.one(ctx, http.MethodPost, name.path()+"/retry", query, &result)
+	return result, err
+}
+
+func (r *remoteLog) Replay(ctx context.Context, query replayQuery, progress func(replayResult)) (result replayResult, err error) {
+	result.Lane = query.Lane.String()
+	err = r.stream(ctx, http.MethodPost, logReplayPath, query.values(), func(line *logLine) error {
+		if line.Replay != nil {
+			result = *line.Replay
+			progress(result)
+		}
+		return nil
+	})
+	return result, err
+}
