@@ -176,3 +176,17 @@ func TestOpenFails(t *testing.T) {
 		})
 	}
 }
+
+// TestCloseFails: a disk that fails in the writes of Close itself is told by
+// Close, which returns.
+func TestCloseFails(t *testing.T) {
+	l, armed, fatal := failingLog(t, isLog)
+	appendMany(t, l, Bulk, 20, 10)
+	armed.Store(true)
+	if err := l.Close(); !errors.Is(err, ErrFailed) || !errors.Is(err, errDisk) {
+		t.Errorf("Close: %v", err)
+	}
+	if err := <-fatal; !errors.Is(err, errDisk) {
+		t.Errorf("fatal: %v", err)
+	}
+}

@@ -93,6 +93,19 @@ func (l *Log) openPebble() (*pebble.DB, error) {
 	}
 }
 
+// closePebble closes the database. It writes once more, and where that fails
+// Pebble does not come back.
+func (l *Log) closePebble() error {
+	done := make(chan error, 1)
+	go func() { done <- l.db.Close() }()
+	select {
+	case err := <-done:
+		return err
+	case <-l.failed:
+		return l.failure
+	}
+}
+
 // lockFolder makes the folder, durably, and locks it.
 func lockFolder(files vfs.FS, dir string) (*pebble.Lock, error) {
 	if err := makeFolder(files, dir); err != nil {

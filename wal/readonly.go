@@ -47,7 +47,7 @@ func (l *Log) openReadOnly() (err error) {
 		err = fmt.Errorf("no log in %s: it has no identity yet: %w", dir, fs.ErrNotExist)
 	}
 	if err != nil {
-		return errors.Join(err, l.db.Close(), l.unlock())
+		return errors.Join(err, l.closePebble(), l.unlock())
 	}
 	return nil
 }

@@ -155,7 +155,7 @@ func (l *Log) open(reg prometheus.Registerer) (err error) {
 		l.metrics, err = newMetrics(reg, l)
 	}
 	if err != nil {
-		return errors.Join(err, l.db.Close(), l.unlock())
+		return errors.Join(err, l.closePebble(), l.unlock())
 	}
 	l.committer = startCommitter(l)
 	if err = l.identify(); err != nil {
@@ -381,7 +381,7 @@ func (l *Log) close() error {
 	if l.committer != nil {
 		err = l.committer.batch.Close()
 	}
-	if err := errors.Join(err, l.db.Close(), l.unlock()); err != nil {
+	if err := errors.Join(err, l.closePebble(), l.unlock()); err != nil {
 		return fmt.Errorf("close log: %w", err)
 	}
 	return nil

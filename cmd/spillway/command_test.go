@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"spillway/cmd/spillway/config"
+	"spillway/wal"
 )
 
 // outcome is what one command line gave.
@@ -96,6 +97,7 @@ func TestExitCodes(t *testing.T) {
 		{fmt.Errorf("wrapped: %w", usageError("x")), 2},
 		{fmt.Errorf("wrapped: %w", config.Mistakes{{Problem: "x"}}), 2},
 		{fmt.Errorf("wrapped: %w", errDisk), 3},
+		{fmt.Errorf("close: %w", wal.ErrFailed), 3},
 	} {
 		if got := exitCode(test.err); got != test.want {
 			t.Errorf("%v: exit code %d, want %d", test.err, got, test.want)

@@ -25,6 +25,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"spillway/cmd/spillway/config"
+	"spillway/wal"
 )
 
 // The exit codes.
@@ -68,7 +69,7 @@ func exitCode(err error) int {
 		return exit.code
 	case errors.As(err, &mistakes):
 		return exitUsage
-	case errors.Is(err, errDisk):
+	case errors.Is(err, errDisk), errors.Is(err, wal.ErrFailed):
 		return exitDisk
 	}
 	return exitFailure

@@ -56,9 +56,15 @@ type receiver struct {
 
 // run runs a receiver until ctx ends or a part fails. It calls listening once
 // with the addresses it listens on, and takes a new config from reloads.
-func run(ctx context.Context, cfg config.Config, logger *slog.Logger, reloads <-chan config.Config, listening func(public, admin net.Addr)) error {
+func run(ctx context.Context, cfg config.Config, logger *slog.Logger, reloads <-chan config.Config, listening func(public, admin net.Addr)) (err error) {
 	r := &receiver{logger: logger, failed: make(chan error, 8), started: cfg}
-	defer r.close()
+	defer func() {
+		if closeErr := r.close(); err == nil {
+			err = closeErr
+		} else if closeErr != nil {
+			r.logger.Error("closing failed", "error", closeErr)
+		}
+	}()
 	if err := r.open(cfg); err != nil {
 		return err
 	}
@@ -79,7 +85,7 @@ func run(ctx context.Context, cfg config.Config, logger *slog.Logger, reloads <-
 	start("admin listener", r.admin.serve)
 	listening(r.server.Addr(), r.admin.addr())
 
-	err := r.wait(ctx, reloads)
+	err = r.wait(ctx, reloads)
 	r.shutdown(stop)
 	// A part may wait for a failed disk for ever, and for a full one for long.
 	if !errors.Is(err, errDisk) && !within(shutdownTimeout, running.Wait) {
@@ -204,9 +210,10 @@ func (r *receiver) shutdown(stop context.CancelFunc) {
 	r.admin.close(ctx)
 }
 
-// close closes what open built. A failed log or store cannot be closed: that
-// is said, and the process ends.
-func (r *receiver) close() {
+// close closes what open built. A failed log or store cannot be closed: that is
+// its error, and the process ends.
+func (r *receiver) close() error {
+	var err error
 	closed := within(shutdownTimeout, func() {
 		var errs []error
 		if r.server != nil {
@@ -218,13 +225,13 @@ func (r *receiver) close() {
 		if r.store != nil {
 			errs = append(errs, r.store.Close())
 		}
-		if err := errors.Join(errs...); err != nil {
-			r.logger.Error("closing failed", "error", err)
-		}
+		err = errors.Join(errs...)
 	})
 	if !closed {
 		r.logger.Error("closing takes too long: left to the next start")
+		return nil
 	}
+	return err
 }
 
 // within runs f and reports whether it returned in time; else f is left behind.
