@@ -81,15 +81,9 @@ func (s *Store) applyForced(p *partition, b *store.Batch) (store.Result, error) 
 func (s *Store) apply(p *partition, b *store.Batch) (store.Result, error) {
 	result := store.Result{Applied: true, Outcomes: make([]store.Outcome, len(b.Events))}
 
-	writes := false
-	for i := range b.Events {
-		e := &b.Events[i]
-		outcome, err := p.seen.judge(e, s.cfg.Window)
-		if err != nil {
-			return store.Result{}, err
-		}
-		result.Outcomes[i] = outcome
-		writes = writes || isWriter(e) && (outcome != store.Duplicate || e.Customer.Born)
+	writes, err := s.judge(p, b.Events, result.Outcomes)
+	if err != nil {
+		return store.Result{}, err
 	}
 	if writes {
 		s.contacts.Lock()
@@ -122,6 +116,19 @@ func (s *Store) apply(p *partition, b *store.Batch) (store.Result, error) {
 		p.setCursor(b.Source, b.To)
 	}
 	return result, nil
+}
+
+// judge says what becomes of each event, and whether contacts may change.
+func (s *Store) judge(p *partition, events []event.Event, outcomes []store.Outcome) (writes bool, err error) {
+	defer func() { err = errors.Join(err, p.seen.stored.close()) }()
+	for i := range events {
+		e := &events[i]
+		if outcomes[i], err = p.seen.judge(e, s.cfg.Window); err != nil {
+			return false, err
+		}
+		writes = writes || isWriter(e) && (outcomes[i] != store.Duplicate || e.Customer.Born)
+	}
+	return writes, nil
 }
 
 func isWriter(e *event.Event) bool { return e.Customer != nil && e.Customer.Writes }

@@ -2,6 +2,7 @@ package embedded
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/google/uuid"
@@ -37,13 +38,15 @@ func (s *Store) Claim(ctx context.Context, claims []store.Claim) (_ []store.Clai
 // lookUp answers what can be answered without writing, and returns the claims
 // that it could not.
 func (s *Store) lookUp(claims []store.Claim, answers []store.Claimed) (missing []int, err error) {
+	owners := lookup{db: s.db}
+	defer func() { err = errors.Join(err, owners.close()) }()
 	for i := range claims {
 		c := claims[i].Customer
-		wa, err := s.ownerOf(c.WABA, c.WaID)
+		wa, err := ownerOf(&owners, c.WABA, c.WaID)
 		if err != nil {
 			return nil, err
 		}
-		user, err := s.ownerOf(c.WABA, c.UserID)
+		user, err := ownerOf(&owners, c.WABA, c.UserID)
 		if err != nil {
 			return nil, err
 		}
@@ -70,11 +73,15 @@ func allKnown(c *event.Customer, wa, user *owner) bool {
 		(wa != nil || user != nil)
 }
 
-func (s *Store) ownerOf(waba, id string) (*owner, error) {
+func ownerOf(owners *lookup, waba, id string) (*owner, error) {
 	if id == "" {
 		return nil, nil
 	}
-	return readOwner(s.db, ownerKey(waba, id))
+	v, err := owners.get(ownerKey(waba, id))
+	if v == nil || err != nil {
+		return nil, err
+	}
+	return parseOwner(v)
 }
 
 // claimMissing answers the claims that write, one after the other.

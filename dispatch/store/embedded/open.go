@@ -112,7 +112,7 @@ func (s *Store) load() error {
 	for i := range s.partitions {
 		s.partitions[i] = &partition{
 			index:   i,
-			seen:    seen{db: s.db, days: slices.Clone(days), added: make(map[seenKey]byte)},
+			seen:    seen{stored: lookup{db: s.db}, days: slices.Clone(days), added: make(map[seenKey]byte)},
 			book:    newBook(s.db),
 			cursors: make(map[store.Source]store.Cursor),
 		}

@@ -190,6 +190,10 @@ func readOwner(db *pebble.DB, k []byte) (*owner, error) {
 		return nil, fmt.Errorf("read contact owner: %w", err)
 	}
 	defer func() { _ = closer.Close() }()
+	return parseOwner(v)
+}
+
+func parseOwner(v []byte) (*owner, error) {
 	if len(v) < 16 {
 		return nil, fmt.Errorf("read contact owner: %w", errMalformed)
 	}

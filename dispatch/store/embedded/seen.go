@@ -2,7 +2,6 @@ package embedded
 
 import (
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"math"
 	"slices"
@@ -79,7 +78,7 @@ func firstKeptDay(now time.Time, window time.Duration) uint16 {
 // seen answers for one partition what was seen. It is used by one Apply at a
 // time, which adds what it sees itself.
 type seen struct {
-	db *pebble.DB
+	stored lookup
 	// days are those that may hold keys of this partition, ascending.
 	days []uint16
 	// added is what the running Apply has seen and not yet committed.
@@ -151,14 +150,13 @@ func (s *seen) get(k seenKey) (byte, error) {
 	if mask, ok := s.added[k]; ok {
 		return mask, nil
 	}
-	v, closer, err := s.db.Get(k[:])
-	if errors.Is(err, pebble.ErrNotFound) {
-		return 0, nil
-	}
+	v, err := s.stored.get(k[:])
 	if err != nil {
 		return 0, fmt.Errorf("read seen: %w", err)
 	}
-	defer func() { _ = closer.Close() }()
+	if v == nil {
+		return 0, nil
+	}
 	if len(v) != 1 {
 		return 0, fmt.Errorf("read seen: %w", errMalformed)
 	}
