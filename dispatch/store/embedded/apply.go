@@ -212,7 +212,7 @@ func (p *partition) writeEvents(g grant, batch *pebble.Batch, keep bool) ([]stor
 	for i := range p.plan {
 		e, id := p.plan[i].event, g.first+uint64(i)
 		op := batch.SetDeferred(eventKeyLength, p.plan[i].size)
-		putEventKey(op.Key, p.index, id)
+		putEventKey(op.Key, g.block, p.index, id)
 		payload := putEntry(op.Value, e, p.plan[i].mark)
 		if keep {
 			fresh = append(fresh, store.Entry{Place: placeOf(id), UID: e.UID, Type: e.Type, Payload: memory.copy(payload)})

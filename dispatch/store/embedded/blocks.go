@@ -92,10 +92,25 @@ func (b *blocks) tooMuch() bool {
 	return len(b.list) > 1 && (b.count > b.retain || b.bytes > b.retainBytes)
 }
 
-// cut is a run of ids that a partition loses: those after from, up to to.
+// holding gives the blocks that may hold entries of a partition after one id and
+// up to another, by their first ids.
+func (b *blocks) holding(partition int, after, upTo uint64) (firsts []uint64) {
+	i, ok := b.find(after)
+	if !ok {
+		i = 0
+	}
+	for ; i < len(b.list) && b.list[i].first <= upTo; i++ {
+		if t := b.list[i].parts[partition]; t.count > 0 && t.last > after {
+			firsts = append(firsts, b.list[i].first)
+		}
+	}
+	return firsts
+}
+
+// cut is the last id that a partition loses.
 type cut struct {
 	partition int
-	from, to  uint64
+	to        uint64
 }
 
 // cut drops the oldest blocks until there is room again, but neither the last
@@ -119,7 +134,7 @@ func (b *blocks) cut(horizon uint64) (cuts []cut, from, keep uint64) {
 	b.list = slices.Delete(b.list, 0, n)
 	for p, id := range to {
 		if id > b.trimmed[p] {
-			cuts = append(cuts, cut{partition: p, from: b.trimmed[p], to: id})
+			cuts = append(cuts, cut{partition: p, to: id})
 			b.trimmed[p] = id
 		}
 	}

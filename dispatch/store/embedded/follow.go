@@ -54,43 +54,54 @@ func (s *Store) Read(ctx context.Context, partition int, after store.Place, limi
 		return nil, fmt.Errorf("read events: %w", err)
 	}
 	defer func() { _ = it.Close() }()
-	entries, _, err := readEvents(it, partition, idOf(after), math.MaxUint64, limit, maxBytes)
+	entries, _, err := s.readEvents(it, partition, idOf(after), math.MaxUint64, limit, maxBytes)
 	return entries, err
 }
 
 // readEvents gives the entries of a partition after one id and up to another; all
 // of them where more is false.
-func readEvents(it *pebble.Iterator, partition int, after, upTo uint64, limit, maxBytes int) (entries []store.Entry, more bool, err error) {
+func (s *Store) readEvents(it *pebble.Iterator, partition int, after, upTo uint64, limit, maxBytes int) (entries []store.Entry, more bool, err error) {
 	if after >= upTo || limit <= 0 {
 		return nil, after < upTo, nil
 	}
-	end := eventKey(partition+1, 0)
-	if upTo < math.MaxUint64 {
-		end = eventKey(partition, upTo+1)
-	}
-	it.SetBounds(eventKey(partition, after+1), end)
 	var memory arena
 	bytes := 0
-	for ok := it.First(); ok; ok = it.Next() {
-		if len(entries) == limit || bytes >= maxBytes {
-			return entries, true, nil
+	for _, block := range s.places.holding(partition, after, upTo) {
+		end := eventKey(block, partition+1, 0)
+		if upTo < math.MaxUint64 {
+			end = eventKey(block, partition, upTo+1)
 		}
-		v, err := it.ValueAndErr()
-		if err != nil {
+		it.SetBounds(eventKey(block, partition, after+1), end)
+		for ok := it.First(); ok; ok = it.Next() {
+			if len(entries) == limit || bytes >= maxBytes {
+				return entries, true, nil
+			}
+			e, err := readEntry(it)
+			if err != nil {
+				return nil, false, err
+			}
+			e.Payload = memory.copy(e.Payload)
+			bytes += len(e.Payload)
+			entries = append(entries, e)
+		}
+		if err := it.Error(); err != nil {
 			return nil, false, fmt.Errorf("read events: %w", err)
 		}
-		e, err := parseEntry(eventID(it.Key()), v)
-		if err != nil {
-			return nil, false, err
-		}
-		e.Payload = memory.copy(e.Payload)
-		bytes += len(e.Payload)
-		entries = append(entries, e)
-	}
-	if err := it.Error(); err != nil {
-		return nil, false, fmt.Errorf("read events: %w", err)
 	}
 	return entries, false, nil
+}
+
+// readEntry gives the entry an iterator stands at, until it moves.
+func readEntry(it *pebble.Iterator) (store.Entry, error) {
+	_, id, err := parseEventKey(it.Key())
+	if err != nil {
+		return store.Entry{}, err
+	}
+	v, err := it.ValueAndErr()
+	if err != nil {
+		return store.Entry{}, fmt.Errorf("read events: %w", err)
+	}
+	return parseEntry(id, v)
 }
 
 // Follow emits all entries after the given places, and then each new one.
@@ -160,7 +171,7 @@ func (f *follower) collect(ctx context.Context) (round store.Round, wake <-chan 
 					return store.Round{}, nil, fmt.Errorf("follow events: %w", err)
 				}
 			}
-			entries, more, err = readEvents(it, i, f.at[i], f.held[i], roundEntries, roundBytes)
+			entries, more, err = s.readEvents(it, i, f.at[i], f.held[i], roundEntries, roundBytes)
 			if err != nil {
 				return store.Round{}, nil, err
 			}

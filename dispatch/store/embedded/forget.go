@@ -3,6 +3,7 @@ package embedded
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -100,55 +101,51 @@ func (s *Store) forgetEvents(ctx context.Context, ids []uuid.UUID) (events int, 
 	s.trimming.Lock()
 	defer s.trimming.Unlock()
 	match := newMatcher(ids)
-	for _, p := range s.partitions {
-		n, err := s.forgetIn(ctx, p, match)
-		events += n
-		if err != nil {
-			return events, err
-		}
-	}
-	return events, nil
-}
-
-func (s *Store) forgetIn(ctx context.Context, p *partition, match matcher) (events int, err error) {
-	it, err := s.db.NewIter(&pebble.IterOptions{LowerBound: eventKey(p.index, 0), UpperBound: eventKey(p.index+1, 0)})
+	it, err := s.db.NewIter(&pebble.IterOptions{LowerBound: []byte{tagEvent}, UpperBound: []byte{tagEvent + 1}})
 	if err != nil {
 		return 0, fmt.Errorf("forget events: %w", err)
 	}
-	defer func() { _ = it.Close() }()
-	var found []doomed
-	seen := 0
+	defer func() { err = errors.Join(err, it.Close()) }()
+	found, seen := make([][]doomed, len(s.partitions)), 0
 	for ok := it.First(); ok; ok = it.Next() {
 		if seen++; seen%forgetBatch == 0 && ctx.Err() != nil {
 			return events, ctx.Err()
 		}
-		e, err := parseEntry(eventID(it.Key()), it.Value())
+		e, err := readEntry(it)
 		if err != nil {
 			return events, err
 		}
 		if !match.matches(&e) {
 			continue
 		}
-		found = append(found, doomed{id: eventID(it.Key()), bytes: int64(len(it.Key()) + len(it.Value()))})
-		if len(found) == forgetBatch {
-			if err := s.deleteEvents(p, found); err != nil {
+		i, id, err := parseEventKey(it.Key())
+		if err != nil {
+			return events, err
+		}
+		found[i] = append(found[i], doomed{key: bytes.Clone(it.Key()), id: id, bytes: int64(len(it.Key()) + len(it.Value()))})
+		if len(found[i]) == forgetBatch {
+			if err := s.deleteEvents(s.partitions[i], found[i]); err != nil {
 				return events, err
 			}
-			events += len(found)
-			found = found[:0]
+			events += len(found[i])
+			found[i] = found[i][:0]
 		}
 	}
 	if err := it.Error(); err != nil {
 		return events, fmt.Errorf("forget events: %w", err)
 	}
-	if err := s.deleteEvents(p, found); err != nil {
-		return events, err
+	for i, rest := range found {
+		if err := s.deleteEvents(s.partitions[i], rest); err != nil {
+			return events, err
+		}
+		events += len(rest)
 	}
-	return events + len(found), nil
+	return events, nil
 }
 
 // doomed is an event to be deleted, and what it counts.
 type doomed struct {
+	key   []byte
 	id    uint64
 	bytes int64
 }
@@ -164,7 +161,7 @@ func (s *Store) deleteEvents(p *partition, found []doomed) error {
 	batch := s.db.NewBatch()
 	defer func() { _ = batch.Close() }()
 	for _, d := range found {
-		if err := batch.Delete(eventKey(p.index, d.id), nil); err != nil {
+		if err := batch.Delete(d.key, nil); err != nil {
 			return fmt.Errorf("forget events: %w", err)
 		}
 	}

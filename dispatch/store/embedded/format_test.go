@@ -31,8 +31,8 @@ func TestGoldenBytes(t *testing.T) {
 		got  []byte
 		want string
 	}{
-		"layout":       {layoutValue(32), "010020"},
-		"event key":    {eventKey(3, 0x0102030405060708), "4500030102030405060708"},
+		"layout":       {layoutValue(32), "020020"},
+		"event key":    {eventKey(0x0102030405060700, 3, 0x0102030405060708), "45010203040506070000030102030405060708"},
 		"event":        {entry, "0f3b8a5425b75a278d8b5a2b6c1d9e77" + "03743a78" + "7b2261223a317d"},
 		"stale event":  {stale, "0f3b8a5425b75a278d8b5a2b6c1d9e77" + "03743a78" + "7b2261223a312c227374616c65223a747275657d"},
 		"cursor key":   {cursorKey(3, store.Source{Node: "n", Lane: "bulk"}), "43000362756c6b006e"},

@@ -12,7 +12,7 @@ import (
 //
 //	B first(8) partition(2)          block counts: count(8) bytes(8) last(8)
 //	C partition(2) lane 00 node      cursor: seq(8) hash(8)
-//	E partition(2) id(8)             event: see entry.go
+//	E block(8) partition(2) id(8)    event, in the block it is counted in: see entry.go
 //	I waba 00 id                     contact an id belongs to: uuid(16) birth
 //	K uuid(16)                       contact record: see record.go
 //	L                                layout: version(1) partitions(2)
@@ -31,7 +31,7 @@ const (
 	tagTrimmed  = 'T'
 )
 
-const layoutVersion = 1
+const layoutVersion = 2
 
 var errMalformed = errors.New("malformed value")
 
@@ -46,21 +46,29 @@ func partitionKey(tag byte, partition int) []byte {
 	return binary.BigEndian.AppendUint16([]byte{tag}, uint16(partition))
 }
 
-const eventKeyLength = 1 + 2 + 8
+// Blocks come before partitions, so that new events stand behind all older ones:
+// Pebble then need not merge them again and again, and drops old ones by the file.
+const eventKeyLength = 1 + 8 + 2 + 8
 
-func putEventKey(k []byte, partition int, id uint64) {
+func putEventKey(k []byte, block uint64, partition int, id uint64) {
 	k[0] = tagEvent
-	binary.BigEndian.PutUint16(k[1:], uint16(partition))
-	binary.BigEndian.PutUint64(k[3:], id)
+	binary.BigEndian.PutUint64(k[1:], block)
+	binary.BigEndian.PutUint16(k[9:], uint16(partition))
+	binary.BigEndian.PutUint64(k[11:], id)
 }
 
-func eventKey(partition int, id uint64) []byte {
+func eventKey(block uint64, partition int, id uint64) []byte {
 	k := make([]byte, eventKeyLength)
-	putEventKey(k, partition, id)
+	putEventKey(k, block, partition, id)
 	return k
 }
 
-func eventID(key []byte) uint64 { return binary.BigEndian.Uint64(key[3:]) }
+func parseEventKey(k []byte) (partition int, id uint64, err error) {
+	if len(k) != eventKeyLength {
+		return 0, 0, fmt.Errorf("parse event key: %w", errMalformed)
+	}
+	return int(binary.BigEndian.Uint16(k[9:])), binary.BigEndian.Uint64(k[11:]), nil
+}
 
 func cursorKey(partition int, source store.Source) []byte {
 	k := append(partitionKey(tagCursor, partition), source.Lane...)

@@ -85,7 +85,7 @@ func TestOpenRefusesAnotherFormat(t *testing.T) {
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
-	refuse(t, cfg, "its format is not 1", "move the folder away")
+	refuse(t, cfg, "its format is not 2", "move the folder away")
 }
 
 func TestClose(t *testing.T) {

@@ -187,6 +187,13 @@ func (p *places) lastHeld(partition int) uint64 {
 	return p.held[partition]
 }
 
+// holding is blocks.holding.
+func (p *places) holding(partition int, after, upTo uint64) []uint64 {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.blocks.holding(partition, after, upTo)
+}
+
 // cut drops from the counts what is too much. What is to be deleted then are the
 // cuts, and the block counts from one block up to the one that is kept.
 func (p *places) cut() (cuts []cut, from, keep uint64) {

@@ -122,7 +122,7 @@ func TestCutStopsAtTheHorizon(t *testing.T) {
 	flying := mustTake(t, p, 1, 3)
 	p.settle(mustTake(t, p, 0, 3), true)
 	cuts, _, keep := p.cut()
-	if len(cuts) != 1 || cuts[0] != (cut{partition: 0, from: 0, to: first.last}) || keep != flying.first {
+	if len(cuts) != 1 || cuts[0] != (cut{partition: 0, to: first.last}) || keep != flying.first {
 		t.Errorf("cut %+v, kept from %#x", cuts, keep)
 	}
 	if cuts, from, keep := p.cut(); len(cuts) != 0 || from != keep {

@@ -75,12 +75,12 @@ func (s *Store) trim() error {
 	batch := s.db.NewBatch()
 	defer func() { _ = batch.Close() }()
 	for _, c := range cuts {
-		if err := batch.DeleteRange(eventKey(c.partition, c.from+1), eventKey(c.partition, c.to+1), nil); err != nil {
-			return fmt.Errorf("trim events: %w", err)
-		}
 		if err := batch.Set(partitionKey(tagTrimmed, c.partition), idValue(c.to), nil); err != nil {
 			return fmt.Errorf("write trim mark: %w", err)
 		}
+	}
+	if err := batch.DeleteRange(eventKey(from, 0, 0), eventKey(keep, 0, 0), nil); err != nil {
+		return fmt.Errorf("trim events: %w", err)
 	}
 	if err := batch.DeleteRange(blockKey(from, 0), blockKey(keep, 0), nil); err != nil {
 		return fmt.Errorf("trim block counts: %w", err)
