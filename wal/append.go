@@ -1,9 +1,11 @@
 package wal
 
 import (
+	"errors"
 	"fmt"
 	"runtime"
 	"sync"
+	"sync/atomic"
 
 	"github.com/cockroachdb/pebble/v2"
 )
@@ -43,8 +45,24 @@ type request struct {
 	// caller has gone, and may check before it writes, but not fail after.
 	write func(*pebble.Batch) error
 	err   error
-	// done has room for the answer, so that the committer never waits.
-	done chan error
+	// done has room for the one answer, so that whoever gives it never waits.
+	done     chan error
+	answered atomic.Bool
+}
+
+func newRequest() *request { return &request{done: make(chan error, 1)} }
+
+// answer gives the answer, unless there was one.
+func (q *request) answer(err error) {
+	if q.answered.CompareAndSwap(false, true) {
+		q.done <- err
+	}
+}
+
+// reset makes an answered request as new.
+func (q *request) reset() {
+	q.lane, q.record, q.write, q.err = 0, Record{}, nil, nil
+	q.answered.Store(false)
 }
 
 // Append takes a record into a lane and returns nil only when it survives power
@@ -98,14 +116,11 @@ func (l *Log) do(write func(*pebble.Batch) error) error {
 // the pool, except where the committer may still hold it.
 func (l *Log) submit(q *request) (reason string, err error) {
 	if reason, err = l.queue.put(q); err == nil {
-		select {
-		case err = <-q.done:
-		case <-l.failed:
+		if err = <-q.done; errors.Is(err, ErrFailed) {
 			return refusedFailed, l.abandoned()
 		}
 	}
-	done := q.done
-	*q = request{done: done}
+	q.reset()
 	l.requests.Put(q)
 	if err != nil && reason == "" {
 		reason = refusedFailed
@@ -125,7 +140,11 @@ func (l *Log) abandoned() error {
 type queue struct {
 	mu      sync.Mutex
 	waiting []*request
-	closed  bool
+	// taken are those that the committer has, answered or not.
+	taken  []*request
+	closed bool
+	// failure is set once the log has failed.
+	failure error
 	// wake has room for one: it is sent to when waiting is no longer empty.
 	wake chan struct{}
 }
@@ -136,6 +155,8 @@ func (q *queue) put(r *request) (reason string, err error) {
 	q.mu.Lock()
 	n := len(q.waiting)
 	switch {
+	case q.failure != nil:
+		reason, err = refusedFailed, q.failure
 	case q.closed:
 		reason, err = refusedClosed, ErrClosed
 	case r.write == nil && n >= queueLimit:
@@ -164,8 +185,8 @@ func (q *queue) take(empty []*request) []*request {
 		q.gather()
 		q.mu.Lock()
 		if len(q.waiting) > 0 || q.closed {
-			taken := q.waiting
-			q.waiting = empty
+			q.taken, q.waiting = q.waiting, empty
+			taken := q.taken
 			q.mu.Unlock()
 			return taken
 		}
@@ -193,6 +214,20 @@ func (q *queue) len() int {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	return len(q.waiting)
+}
+
+// fail answers all requests, those that the committer has included: it may never
+// come back.
+func (q *queue) fail(err error) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.failure = err
+	for _, r := range q.taken {
+		r.answer(err)
+	}
+	for _, r := range q.waiting {
+		r.answer(err)
+	}
 }
 
 func (q *queue) isClosed() bool {

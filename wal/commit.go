@@ -44,7 +44,6 @@ func (c *committer) run() {
 	defer close(c.done)
 	var requests []*request
 	for {
-		clear(requests)
 		requests = c.log.queue.take(requests[:0])
 		if len(requests) == 0 {
 			return
@@ -78,9 +77,6 @@ func (c *committer) commit(group []*request) {
 	}
 	if err != nil {
 		c.log.fail(err)
-		for _, q := range group {
-			q.done <- c.log.failure
-		}
 		return
 	}
 	c.log.metrics.commitSeconds.Observe(time.Since(began).Seconds())
@@ -91,7 +87,7 @@ func (c *committer) commit(group []*request) {
 		state.publish()
 	}
 	for _, q := range group {
-		q.done <- q.err
+		q.answer(q.err)
 	}
 }
 

@@ -136,7 +136,7 @@ func newLog(config Config, logger *slog.Logger) *Log {
 		failed:  make(chan struct{}),
 		closing: make(chan struct{}),
 	}
-	l.requests.New = func() any { return &request{done: make(chan error, 1)} }
+	l.requests.New = func() any { return newRequest() }
 	return l
 }
 
@@ -313,6 +313,7 @@ func (l *Log) fail(cause error) {
 	l.failOnce.Do(func() {
 		l.failure = fmt.Errorf("%w: %w", ErrFailed, cause)
 		close(l.failed)
+		l.queue.fail(l.failure)
 		l.logger.Error("log failed", "err", cause)
 		if l.config.OnFatal != nil && l.serving.Load() {
 			go l.config.OnFatal(l.failure)
