@@ -144,6 +144,8 @@ func (r *drainer) round(ctx context.Context, reader *wal.Reader) error {
 		return fmt.Errorf("read %s lane: %w", r.lane.id, err)
 	}
 	began, arrived := time.Now(), d.arrivals()
+	last := records[len(records)-1]
+	backlog := d.log.Head(r.lane.id)-last.Seq >= uint64(len(records))
 	if time.Since(r.moved) >= d.cfg.WatchInterval {
 		r.moveIdle(ctx)
 	}
@@ -155,15 +157,14 @@ func (r *drainer) round(ctx context.Context, reader *wal.Reader) error {
 	if err := r.bury(dead); err != nil {
 		return err
 	}
-	last := records[len(records)-1]
 	r.covered = store.Cursor{Seq: last.Seq, Hash: last.Hash}
 	r.feed(ctx, shares)
 	r.next.Store(last.Seq + 1)
 	if r.late {
 		r.handOver(ctx)
 	}
-	if len(records) == d.cfg.BatchRecords {
-		r.giveWay(ctx, arrived, time.Since(began))
+	if backlog {
+		r.giveWay(ctx, len(records), arrived, time.Since(began))
 	} else if pause := pauseAfter(r.lane.id, len(records)); pause > 0 {
 		sleep(ctx, pause)
 	}
@@ -383,13 +384,13 @@ func (d *Dispatcher) arrivals() (sum uint64) {
 	return sum
 }
 
-// giveWay rests after a full round, where there is a backlog, for as long as
-// webhooks arrive and are owed processor time: a backlog is worked off, but not
-// at the cost of the acks.
-func (r *drainer) giveWay(ctx context.Context, arrived uint64, worked time.Duration) {
+// giveWay rests after a round of so many records, where there is a backlog, for as
+// long as webhooks arrive and are owed processor time: a backlog is worked off,
+// but not at the cost of the acks.
+func (r *drainer) giveWay(ctx context.Context, records int, arrived uint64, worked time.Duration) {
 	d := r.lane.dispatcher
 	for rested := time.Duration(0); ctx.Err() == nil; {
-		step := restStep(d.cfg.BatchRecords, int(d.arrivals()-arrived), worked, rested)
+		step := restStep(records, int(d.arrivals()-arrived), worked, rested)
 		if step == 0 {
 			return
 		}

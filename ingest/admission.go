@@ -34,11 +34,16 @@ const (
 // law each of them waits about that long. The limit goes when a look has passed
 // in which the quickest was quick and nobody was refused.
 //
+// Where the disk takes longer than half of target for a single sync, a wait of two
+// syncs stands in for target: one that is under way, and the webhook's own. A limit
+// below what they hold would make the groups smaller and nothing faster.
+//
 // Only the wait for the log counts: senders that are slow, or whose signatures
 // are wrong, keep no one out.
 type admission struct {
-	target time.Duration
-	origin time.Time
+	target     time.Duration
+	commitTime func() time.Duration
+	origin     time.Time
 	// limit is how many may wait, unlimited where the queue does not stand.
 	limit  atomic.Int64
 	inside atomic.Int64
@@ -54,8 +59,8 @@ type admission struct {
 
 const unlimited = math.MaxInt64
 
-func newAdmission(target time.Duration) *admission {
-	a := &admission{target: target, origin: time.Now()}
+func newAdmission(target time.Duration, commitTime func() time.Duration) *admission {
+	a := &admission{target: target, commitTime: commitTime, origin: time.Now()}
 	a.limit.Store(unlimited)
 	a.quickest.Store(math.MaxInt64)
 	return a
@@ -108,7 +113,7 @@ func (a *admission) judge(now time.Time) {
 		refused:  a.refused.Swap(0),
 		inside:   a.inside.Load(),
 		quickest: time.Duration(a.quickest.Swap(math.MaxInt64)),
-	}, a.target)
+	}, max(a.target, 2*a.commitTime()))
 	limit := a.state.limit
 	if limit == 0 {
 		limit = unlimited

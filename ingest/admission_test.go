@@ -64,6 +64,9 @@ type disk struct {
 	group     time.Duration
 	perSecond int
 	stalls    func(since time.Duration) bool
+	// wholeSync: as the committer does it, a group is taken at once and answered
+	// when its sync is over; what comes meanwhile waits for the next one.
+	wholeSync bool
 
 	mu      sync.Mutex
 	waiting []chan struct{}
@@ -73,13 +76,24 @@ func (d *disk) run(stop <-chan struct{}) {
 	began := time.Now()
 	credit := 0.0
 	for {
+		var syncing []chan struct{}
+		if d.wholeSync {
+			d.mu.Lock()
+			syncing, d.waiting = d.waiting, nil
+			d.mu.Unlock()
+		}
 		select {
 		case <-stop:
+			release(syncing)
 			d.mu.Lock()
 			defer d.mu.Unlock()
 			d.takeLocked(len(d.waiting))
 			return
 		case <-time.After(d.group):
+		}
+		if d.wholeSync {
+			release(syncing)
+			continue
 		}
 		if d.stalls != nil && d.stalls(time.Since(began)) {
 			continue
@@ -97,10 +111,22 @@ func (d *disk) run(stop <-chan struct{}) {
 }
 
 func (d *disk) takeLocked(n int) {
-	for _, w := range d.waiting[:n] {
+	release(d.waiting[:n])
+	d.waiting = slices.Delete(d.waiting, 0, n)
+}
+
+func release(waiting []chan struct{}) {
+	for _, w := range waiting {
 		close(w)
 	}
-	d.waiting = slices.Delete(d.waiting, 0, n)
+}
+
+// commitTime is that of the log's groups, known to those that sync them whole.
+func (d *disk) commitTime() time.Duration {
+	if d.wholeSync {
+		return d.group
+	}
+	return 0
 }
 
 func (d *disk) append() {
@@ -180,7 +206,7 @@ func try(t *testing.T, d *disk, load func(*tally, *admission)) *tally {
 	synctest.Test(t, func(t *testing.T) {
 		stop, stopped := make(chan struct{}), make(chan struct{})
 		go func() { defer close(stopped); d.run(stop) }()
-		load(&c, newAdmission(DefaultConfig().TargetWait))
+		load(&c, newAdmission(DefaultConfig().TargetWait, d.commitTime))
 		close(stop)
 		<-stopped
 	})
@@ -229,6 +255,9 @@ func TestNothingRefused(t *testing.T) {
 		{"few at a slow disk", &disk{group: 300 * time.Millisecond}, func(c *tally, a *admission, d *disk) {
 			c.closed(a, d, fewest, 10*time.Second)
 		}},
+		{"a disk whose every sync is slow", &disk{group: 110 * time.Millisecond, wholeSync: true}, func(c *tally, a *admission, d *disk) {
+			c.open(a, d, 4000, 0, 10*time.Second)
+		}},
 		{"now and then", &disk{group: 5 * time.Millisecond, perSecond: 1000}, func(c *tally, a *admission, d *disk) {
 			c.open(a, d, 2, 0, 20*time.Second)
 		}},
@@ -251,7 +280,7 @@ func TestLongStall(t *testing.T) {
 		during, after = &tally{}, &tally{}
 		stop, stopped := make(chan struct{}), make(chan struct{})
 		go func() { defer close(stopped); d.run(stop) }()
-		a := newAdmission(DefaultConfig().TargetWait)
+		a := newAdmission(DefaultConfig().TargetWait, d.commitTime)
 		during.open(a, d, 1000, 0, 5*time.Second) // returns when the last is answered
 		after.open(a, d, 1000, 300*time.Millisecond, 2*time.Second)
 		close(stop)

@@ -8,6 +8,7 @@ import (
 	"runtime"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/valyala/fasthttp"
@@ -16,8 +17,9 @@ import (
 // sink is a Log that keeps nothing.
 type sink struct{}
 
-func (sink) Append(*Webhook) error { return nil }
-func (sink) Ready() error          { return nil }
+func (sink) Append(*Webhook) error     { return nil }
+func (sink) Ready() error              { return nil }
+func (sink) CommitTime() time.Duration { return 0 }
 
 // acceptor gives a function that takes one webhook, without a connection.
 func acceptor(tb testing.TB, content []byte) (*Server, func()) {

@@ -57,6 +57,8 @@ func (s *shelf) Append(w *Webhook) error {
 	return nil
 }
 
+func (s *shelf) CommitTime() time.Duration { return 0 }
+
 func (s *shelf) Ready() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -59,6 +59,9 @@ type Log interface {
 	// Ready returns an error where Append would now refuse. It is asked before a
 	// body is read.
 	Ready() error
+	// CommitTime is how long it takes at present to keep webhooks, from when they
+	// are taken to hand, with no wait before that; 0 where that is not known.
+	CommitTime() time.Duration
 }
 
 // Server listens for webhooks until it is shut down.
@@ -97,7 +100,7 @@ func New(cfg Config, log Log, stream fasthttp.RequestHandler, logger *slog.Logge
 		connections: newConnections(cfg.MaxConnections),
 		buffers:     newBuffers(cfg.MaxInFlight, cfg.MaxBody),
 		receipts:    sync.Pool{New: func() any { return new(receipt) }},
-		admission:   newAdmission(cfg.TargetWait),
+		admission:   newAdmission(cfg.TargetWait, log.CommitTime),
 	}
 	s.trust.Store(trust)
 	s.checkFiles()

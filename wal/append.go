@@ -6,6 +6,7 @@ import (
 	"runtime"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2"
 )
@@ -85,6 +86,10 @@ func (l *Log) Append(lane Lane, r Record) error {
 	}
 	return err
 }
+
+// CommitTime is how long the last commit took, or the one before where that was
+// quicker: encoding, and one sync. 0 before there were two.
+func (l *Log) CommitTime() time.Duration { return time.Duration(l.commitTime.Load()) }
 
 // admit says whether there is room, and if not why.
 func (l *Log) admit() (reason string, err error) {

@@ -25,6 +25,8 @@ type committer struct {
 	encoding sync.Mutex
 	// buried holds the dead letters in the batch by key, with their sizes.
 	buried map[string]int
+	// last is how long the last commit took.
+	last time.Duration
 }
 
 func startCommitter(l *Log) *committer {
@@ -79,7 +81,10 @@ func (c *committer) commit(group []*request) {
 		c.log.fail(err)
 		return
 	}
-	c.log.metrics.commitSeconds.Observe(time.Since(began).Seconds())
+	took := time.Since(began)
+	c.log.commitTime.Store(int64(min(took, c.last)))
+	c.last = took
+	c.log.metrics.commitSeconds.Observe(took.Seconds())
 	if records > 0 {
 		c.log.metrics.commitRecords.Observe(float64(records))
 	}

@@ -92,6 +92,8 @@ type Log struct {
 
 	committer *committer
 	janitor   *janitor
+	// commitTime is the shorter of the last two commits', in nanoseconds.
+	commitTime atomic.Int64
 
 	// failed is closed by the first failure, after failure was set.
 	failed   chan struct{}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"sync"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sys/unix"
@@ -77,6 +78,9 @@ func (p *PlainFile) Append(w *ingest.Webhook) error {
 // Ready is always nil.
 func (p *PlainFile) Ready() error { return nil }
 
+// CommitTime is not known.
+func (p *PlainFile) CommitTime() time.Duration { return 0 }
+
 func (p *PlainFile) signal() {
 	select {
 	case p.wake <- struct{}{}:
@@ -141,3 +145,6 @@ func (NoLog) Append(*ingest.Webhook) error { return nil }
 
 // Ready is always nil.
 func (NoLog) Ready() error { return nil }
+
+// CommitTime is always 0.
+func (NoLog) CommitTime() time.Duration { return 0 }

@@ -262,6 +262,8 @@ func (i intake) Append(w *ingest.Webhook) error {
 
 func (i intake) Ready() error { return i.log.Ready() }
 
+func (i intake) CommitTime() time.Duration { return i.log.CommitTime() }
+
 func logConfig(cfg config.Config) wal.Config {
 	c := wal.DefaultConfig()
 	c.Dir = filepath.Join(cfg.Data, "log")
