@@ -113,18 +113,27 @@ func (s *syncBuilder) String() string {
 
 func newRig(t *testing.T) *rig {
 	t.Helper()
-	r := &rig{t: t, logs: new(syncBuilder), logFS: vfs.NewCrashableMem(), store: new(unreliable), stop: func() {}}
-	r.log = r.openLog(r.logFS)
-	st := r.openStore(vfs.NewCrashableMem())
-	r.store.inner.Store(st)
-	t.Cleanup(func() {
-		r.stop()
-		_ = r.log.Close()
-		if t.Failed() {
-			t.Logf("log:\n%s", r.logs)
-		}
-	})
+	r := newRigOf(t, vfs.NewCrashableMem(), vfs.NewCrashableMem())
+	t.Cleanup(r.close)
 	return r
+}
+
+// newRigOf is a rig whose log and store are where they are told to be; close it.
+func newRigOf(t *testing.T, logFS, storeFS *vfs.MemFS) *rig {
+	t.Helper()
+	r := &rig{t: t, logs: new(syncBuilder), logFS: logFS, store: new(unreliable), stop: func() {}}
+	r.log = r.openLog(logFS)
+	r.store.inner.Store(r.openStore(storeFS))
+	return r
+}
+
+func (r *rig) close() {
+	r.stop()
+	_ = r.log.Close()
+	_ = r.store.inner.Load().Close()
+	if r.t.Failed() {
+		r.t.Logf("log:\n%s", r.logs)
+	}
 }
 
 func (r *rig) logger() *slog.Logger { return slog.New(slog.NewTextHandler(r.logs, nil)) }
@@ -193,8 +202,12 @@ func (r *rig) append(lane wal.Lane, body string) {
 func (r *rig) message(customer int) {
 	r.t.Helper()
 	r.next++
-	r.append(wal.Express, fmt.Sprintf(`{"entry":[{"id":"waba","changes":[{"field":"messages","value":{"metadata":{"phone_number_id":"1"},"messages":[{"from":"c%d","id":"wamid.%d","timestamp":"%d","type":"text","text":{"body":"%d"}}]}}]}]}`,
-		customer, r.next, time.Now().Unix(), r.next))
+	r.append(wal.Express, messageBody(customer, r.next))
+}
+
+func messageBody(customer, number int) string {
+	return fmt.Sprintf(`{"entry":[{"id":"waba","changes":[{"field":"messages","value":{"metadata":{"phone_number_id":"1"},"messages":[{"from":"c%d","id":"wamid.%d","timestamp":"%d","type":"text","text":{"body":"%d"}}]}}]}]}`,
+		customer, number, time.Now().Unix(), number)
 }
 
 func (r *rig) messages(n int) {
