@@ -66,7 +66,7 @@ func TestPowerLoss(t *testing.T) {
 	random := rand.New(rand.NewPCG(seed, 0))
 	rounds := 8
 	if os.Getenv("SPILLWAY_TEST_FULL") != "" {
-		rounds = 100
+		rounds = 40
 	}
 	o := &outage{acked: map[int]bool{}}
 	fs := vfs.NewCrashableMem()
@@ -93,6 +93,7 @@ func TestPowerLoss(t *testing.T) {
 	r := newRigOf(t, fs, fs)
 	defer r.close()
 	r.start()
+	r.eventually("all dispatched", func() bool { return r.d.Behind() == [2]uint64{} })
 	r.wantMessages(int(r.log.Head(wal.Express)))
 	seen := map[int]bool{}
 	for p := range testPartitions {
