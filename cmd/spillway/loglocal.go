@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"cmp"
 	"context"
 	"errors"
@@ -135,7 +134,7 @@ func (l *localLog) DeadLetter(ctx context.Context, name deadName) (deadEntry, er
 		return deadEntry{}, err
 	}
 	if len(letter.Body) == 0 {
-		if letter.Signature, letter.Body, err = l.bodyOf(ctx, &letter); err != nil {
+		if letter.Signature, letter.Body, err = dispatch.BodyOf(ctx, l.log, letter); err != nil {
 			return deadEntry{}, err
 		}
 	}
@@ -151,33 +150,6 @@ func (l *localLog) letter(name deadName) (wal.DeadLetter, error) {
 		return letter, fmt.Errorf("read dead letter: %w", err)
 	}
 	return letter, nil
-}
-
-// bodyOf finds the body of a dead letter that has none of its own: another one of
-// its record has it, and so has the record, while it is kept.
-func (l *localLog) bodyOf(ctx context.Context, letter *wal.DeadLetter) (signature, body []byte, err error) {
-	err = l.log.DeadOf(letter.Lane, letter.Seq, func(d wal.DeadLetter) error {
-		if len(d.Body) > 0 {
-			signature, body = bytes.Clone(d.Signature), bytes.Clone(d.Body)
-		}
-		return nil
-	})
-	if err != nil || len(body) > 0 {
-		return signature, body, err
-	}
-	if letter.Seq > l.log.Head(letter.Lane) { // the log lost its tail
-		return nil, nil, nil
-	}
-	reader := l.log.Reader(letter.Lane, letter.Seq)
-	defer reader.Close()
-	records, err := reader.Next(ctx, 1, 1)
-	if errors.Is(err, wal.ErrTrimmed) || err == nil && !records[0].Received.Equal(letter.Received) {
-		return nil, nil, nil
-	}
-	if err != nil {
-		return nil, nil, fmt.Errorf("read the dead letter's record: %w", err)
-	}
-	return records[0].Signature, records[0].Body, nil
 }
 
 func (l *localLog) Retry(ctx context.Context, name deadName, force bool) (retryResult, error) {
