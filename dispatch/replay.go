@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"sync"
 	"time"
 
 	"spillway/dispatch/event"
@@ -64,6 +65,9 @@ type Replayer struct {
 	cfg   ReplayConfig
 	log   *wal.Log
 	store store.Store
+	// retrying is held by a retry: it reads and changes letters of one record,
+	// which others of the same record rely on.
+	retrying sync.Mutex
 }
 
 // NewReplayer makes a Replayer. Both log and store stay the caller's.

@@ -13,10 +13,16 @@ import (
 
 // Retry decodes a dead letter's record once more. Where its item can be decoded
 // now, by a newer version, the record's events are applied as a replay applies
-// them and the letter is removed; ErrStillDead where it cannot. ErrOld as in
-// Replay.
-func (r *Replayer) Retry(ctx context.Context, letter wal.DeadLetter, force bool) (ReplayProgress, error) {
-	p := ReplayProgress{Seq: letter.Seq, From: letter.Seq, To: letter.Seq, Records: 1}
+// them and the letter is removed; ErrStillDead where it cannot, wal.ErrNotFound
+// where there is no such letter. ErrOld as in Replay. Retries take turns.
+func (r *Replayer) Retry(ctx context.Context, lane wal.Lane, seq uint64, item int, force bool) (ReplayProgress, error) {
+	r.retrying.Lock()
+	defer r.retrying.Unlock()
+	p := ReplayProgress{Seq: seq, From: seq, To: seq, Records: 1}
+	letter, err := r.log.DeadLetter(lane, seq, item)
+	if err != nil {
+		return p, err
+	}
 	if r.old(letter.Received) && !force {
 		return p, fmt.Errorf("%w: %s record %d was received more than %s ago; use force, which marks its events as replayed",
 			ErrOld, letter.Lane, letter.Seq, r.cfg.Window)

@@ -3,10 +3,14 @@ package dispatch
 import (
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	"spillway/dispatch/event"
+	"spillway/dispatch/store"
 	"spillway/wal"
 )
 
@@ -27,11 +31,7 @@ func TestRetry(t *testing.T) {
 		t.Fatal(err)
 	}
 	retry := func(item int, force bool) (ReplayProgress, error) {
-		letter, err := r.log.DeadLetter(wal.Express, 7, item)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return r.replayer().Retry(t.Context(), letter, force)
+		return r.replayer().Retry(t.Context(), wal.Express, 7, item, force)
 	}
 	if _, err := retry(1, false); !errors.Is(err, ErrStillDead) {
 		t.Errorf("an item that is malformed: %v", err)
@@ -41,6 +41,9 @@ func TestRetry(t *testing.T) {
 	}
 	if _, err := r.log.DeadLetter(wal.Express, 7, 0); !errors.Is(err, wal.ErrNotFound) {
 		t.Errorf("the letter is still there: %v", err)
+	}
+	if _, err := retry(0, false); !errors.Is(err, wal.ErrNotFound) {
+		t.Errorf("retried what is gone: %v", err)
 	}
 	if heir, err := r.log.DeadLetter(wal.Express, 7, 1); err != nil || string(heir.Body) != body || heir.Reason != "for good" {
 		t.Errorf("the other letter: %+v, %v", heir, err)
@@ -55,11 +58,73 @@ func TestRetry(t *testing.T) {
 	if _, err := r.log.Bury(old); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := r.replayer().Retry(t.Context(), old, false); !errors.Is(err, ErrOld) {
+	if _, err := r.replayer().Retry(t.Context(), wal.Express, 8, 0, false); !errors.Is(err, ErrOld) {
 		t.Errorf("an old letter: %v", err)
 	}
-	if done, err := r.replayer().Retry(t.Context(), old, true); err != nil || done.Replayed != 1 {
+	if done, err := r.replayer().Retry(t.Context(), wal.Express, 8, 0, true); err != nil || done.Replayed != 1 {
 		t.Errorf("an old letter with force: %+v, %v", done, err)
+	}
+}
+
+// TestRetriesAtOnce tries all letters of a record at the same time: those that
+// can be decoded now are gone for good, and the one that stays has the body.
+func TestRetriesAtOnce(t *testing.T) {
+	const good = 6
+	r := newRig(t)
+	r.store.hooks(func(*store.Batch) error {
+		time.Sleep(2 * time.Millisecond) // all are under way then
+		return nil
+	}, nil)
+	var items []string
+	letters := make([]wal.DeadLetter, good+1)
+	at := time.Now()
+	for i := range letters {
+		items = append(items, fmt.Sprintf(`{"from":"c1","id":"wamid.%d","timestamp":"1","type":"text","text":{"body":"1"}}`, i))
+		letters[i] = wal.DeadLetter{
+			Lane: wal.Express, Seq: 7, Item: i, Received: at, Reason: "once",
+			Path: fmt.Sprintf("entry[0].changes[0].value.messages[%d]", i),
+		}
+	}
+	items[good] = "42"
+	letters[0].Body = webhookOf(items...)
+	if _, err := r.log.Bury(letters...); err != nil {
+		t.Fatal(err)
+	}
+	replayer := r.replayer()
+	var running sync.WaitGroup
+	for i := range letters {
+		running.Go(func() {
+			if _, err := replayer.Retry(t.Context(), wal.Express, 7, i, false); (err != nil) != (i == good) {
+				t.Errorf("item %d: %v", i, err)
+			}
+		})
+	}
+	running.Wait()
+	r.wantLetters(7, string(letters[0].Body), letters[good].Path)
+	if n := r.count(event.MessageNew); n != good {
+		t.Errorf("%d messages, want %d", n, good)
+	}
+}
+
+// webhookOf holds messages.
+func webhookOf(messages ...string) []byte {
+	return fmt.Appendf(nil, `{"entry":[{"id":"waba","changes":[{"field":"messages","value":{"messages":[%s]}}]}]}`, strings.Join(messages, ","))
+}
+
+// wantLetters wants the dead letters of a record to have these paths, and the
+// first of them alone its body.
+func (r *rig) wantLetters(seq uint64, body string, paths ...string) {
+	r.t.Helper()
+	var found []string
+	err := r.log.DeadOf(wal.Express, seq, func(d wal.DeadLetter) error {
+		if has := len(d.Body) > 0; has != (len(found) == 0) || has && string(d.Body) != body {
+			r.t.Errorf("the letter at %s has the body %q", d.Path, d.Body)
+		}
+		found = append(found, d.Path)
+		return nil
+	})
+	if err != nil || !slices.Equal(found, paths) {
+		r.t.Errorf("letters at %q, %v, want %q", found, err, paths)
 	}
 }
 
@@ -82,7 +147,7 @@ func TestRetryOfAStranger(t *testing.T) {
 		if _, body, err := BodyOf(t.Context(), r.log, lost); err != nil || body != nil {
 			t.Errorf("%s: body %s, %v", name, body, err)
 		}
-		if done, err := r.replayer().Retry(t.Context(), lost, false); err == nil {
+		if done, err := r.replayer().Retry(t.Context(), wal.Express, 1, 1, false); err == nil {
 			t.Errorf("%s: retried %+v", name, done)
 		}
 	}

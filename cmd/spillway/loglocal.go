@@ -129,9 +129,12 @@ func deadEntryOf(letter *wal.DeadLetter) deadEntry {
 }
 
 func (l *localLog) DeadLetter(ctx context.Context, name deadName) (deadEntry, error) {
-	letter, err := l.letter(name)
-	if err != nil {
-		return deadEntry{}, err
+	letter, err := l.log.DeadLetter(name.Lane, name.Seq, name.Item)
+	switch {
+	case errors.Is(err, wal.ErrNotFound):
+		return deadEntry{}, errNoLetter
+	case err != nil:
+		return deadEntry{}, fmt.Errorf("read dead letter: %w", err)
 	}
 	if len(letter.Body) == 0 {
 		if letter.Signature, letter.Body, err = dispatch.BodyOf(ctx, l.log, letter); err != nil {
@@ -141,28 +144,15 @@ func (l *localLog) DeadLetter(ctx context.Context, name deadName) (deadEntry, er
 	return deadEntryOf(&letter), nil
 }
 
-func (l *localLog) letter(name deadName) (wal.DeadLetter, error) {
-	letter, err := l.log.DeadLetter(name.Lane, name.Seq, name.Item)
-	if errors.Is(err, wal.ErrNotFound) {
-		return letter, errNoLetter
-	}
-	if err != nil {
-		return letter, fmt.Errorf("read dead letter: %w", err)
-	}
-	return letter, nil
-}
-
 func (l *localLog) Retry(ctx context.Context, name deadName, force bool) (retryResult, error) {
 	result := retryResult{Lane: name.Lane.String(), Seq: name.Seq, Item: deadItem(name.Item), Result: retryApplied}
 	if l.replayer == nil {
 		return result, errReadOnly
 	}
-	letter, err := l.letter(name)
-	if err != nil {
-		return result, err
-	}
-	done, err := l.replayer.Retry(ctx, letter, force)
+	done, err := l.replayer.Retry(ctx, name.Lane, name.Seq, name.Item, force)
 	switch {
+	case errors.Is(err, wal.ErrNotFound):
+		return result, errNoLetter
 	case errors.Is(err, dispatch.ErrStillDead):
 		result.Result, result.Reason = retryStillDead, err.Error()
 	case errors.Is(err, dispatch.ErrOld):
