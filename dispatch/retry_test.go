@@ -66,6 +66,44 @@ func TestRetry(t *testing.T) {
 	}
 }
 
+// TestRetryKeepsWhatIsDead: a letter whose item can be decoded now but for a part
+// of it goes, and that part has a letter of its own; nothing is in neither.
+func TestRetryKeepsWhatIsDead(t *testing.T) {
+	const good = `{"from":"c1","id":"wamid.%s","timestamp":"1","type":"text","text":{"body":"1"}}`
+	path := func(item int) string { return fmt.Sprintf("entry[0].changes[0].value.messages[%d]", item) }
+	letter := func(item int, path string) wal.DeadLetter { return wal.DeadLetter{Item: item, Path: path} }
+	for seq, test := range map[uint64]struct {
+		letters []wal.DeadLetter
+		retry   int
+		want    error
+		left    []string
+	}{
+		1: {[]wal.DeadLetter{letter(wal.WholeRecord, "")}, wal.WholeRecord, nil, []string{path(1), path(3)}},
+		2: {[]wal.DeadLetter{letter(0, "entry[0].changes[0]")}, 0, nil, []string{path(1), path(3)}},
+		3: {[]wal.DeadLetter{letter(0, path(3)), letter(1, "entry[0]")}, 1, nil, []string{path(3), path(1)}},
+		4: {[]wal.DeadLetter{letter(0, path(2)), letter(4, path(1))}, 0, nil, []string{path(1), path(3)}},
+		5: {[]wal.DeadLetter{letter(0, path(3)+".text")}, 0, ErrStillDead, []string{path(3) + ".text"}},
+		6: {[]wal.DeadLetter{letter(0, "entry[0].changes[0].value.messages[11]")}, 0, nil, []string{path(1), path(3)}},
+	} {
+		r := newRig(t)
+		body := webhookOf(fmt.Sprintf(good, "a"), "42", fmt.Sprintf(good, "b"), "43")
+		at := time.Now()
+		for i := range test.letters {
+			l := &test.letters[i]
+			l.Lane, l.Seq, l.Received, l.App, l.Reason = wal.Express, seq, at, "default", "once"
+		}
+		test.letters[0].Body = body
+		if _, err := r.log.Bury(test.letters...); err != nil {
+			t.Fatal(err)
+		}
+		done, err := r.replayer().Retry(t.Context(), wal.Express, seq, test.retry, false)
+		if !errors.Is(err, test.want) || err == nil && done.Fresh != 2 {
+			t.Errorf("record %d: retried %+v, %v", seq, done, err)
+		}
+		r.wantLetters(seq, string(body), test.left...)
+	}
+}
+
 // TestRetriesAtOnce tries all letters of a record at the same time: those that
 // can be decoded now are gone for good, and the one that stays has the body.
 func TestRetriesAtOnce(t *testing.T) {

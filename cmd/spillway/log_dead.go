@@ -137,8 +137,9 @@ func newLogDeadRetryCommand() *cobra.Command {
 		Use:   "retry {LANE SEQ ITEM | --all}",
 		Short: "Decode dead letters again",
 		Long: `Retry decodes dead letters again, as after an upgrade that knows more, and applies
-the events. One that can be decoded now is a dead letter no longer. It prints one
-JSON line a letter; result is "applied", "still dead", "too old" (letters older
+the events. One that can be decoded now is a dead letter no longer; what within it
+still cannot be becomes a letter of its own. It prints one JSON line a letter;
+result is "applied", "still dead", "too old" (letters older
 than dedupe.window need --force) or "failed". Exits 1 where one is not applied.
 Give the --config of the receiver where it does not run.`,
 		Example: `  spillway log dead retry express 7 0
