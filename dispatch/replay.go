@@ -16,8 +16,8 @@ import (
 
 // The errors of a replay that a caller may want to tell apart.
 var (
-	// ErrOld: a record is older than the dedupe window, so that its events could
-	// not be told from those the store has; only force replays it.
+	// ErrOld: a record or an event is older than the dedupe window, so that it
+	// could not be told from what the store has; only force replays it.
 	ErrOld = errors.New("older than the dedupe window")
 	// ErrStillDead: a dead letter's item still cannot be decoded.
 	ErrStillDead = errors.New("still cannot be decoded")
@@ -38,6 +38,8 @@ type ReplayConfig struct {
 	Window time.Duration
 	// ApplyTimeout bounds one call to the store; 0 is that of DefaultConfig.
 	ApplyTimeout time.Duration
+	// Now is the clock, nil for the system's.
+	Now func() time.Time
 }
 
 // ReplayRequest names records of a lane.
@@ -45,8 +47,8 @@ type ReplayRequest struct {
 	Lane wal.Lane
 	// From and To are both included; 0 is the first and the last kept.
 	From, To uint64
-	// Force appends the events of records that are older than the window, marked
-	// as replayed, where else they are refused.
+	// Force appends the events that are older than the window, marked as replayed,
+	// where else they are refused.
 	Force bool
 }
 
@@ -78,24 +80,30 @@ func NewReplayer(cfg ReplayConfig, log *wal.Log, st store.Store) (*Replayer, err
 	if cfg.ApplyTimeout == 0 {
 		cfg.ApplyTimeout = DefaultConfig().ApplyTimeout
 	}
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
 	return &Replayer{cfg: cfg, log: log, store: st}, nil
 }
 
-// old reports whether a record that was received then is out of the window.
-func (r *Replayer) old(received time.Time) bool {
-	return received.Before(time.Now().Add(-r.cfg.Window))
-}
-
 // Replay dispatches the records again, in order, and tells progress, which may
-// be nil, after each step. ErrOld before anything is done; wal.ErrTrimmed and
-// wal.ErrBeyond where From or To are not kept. After another error the records
-// up to Seq are done, and the same request from there on is safe.
+// be nil, after each step. wal.ErrTrimmed and wal.ErrBeyond where From or To are
+// not kept. ErrOld where records or events are too old and that is not forced:
+// before anything is done where it is told by the receipt of the records, else
+// at the first that holds such an event, which was long on its way; the records
+// before it are done then, up to Seq, and it and those after it are not. After
+// another error the records up to Seq are done as well, and the same request from
+// there on is safe.
+//
+// What is too old is decided by the time at which the replay begins. A store
+// remembers events for a day beyond the window at least: no replay takes as long.
 func (r *Replayer) Replay(ctx context.Context, q ReplayRequest, progress func(ReplayProgress)) (ReplayProgress, error) {
 	p, err := r.extent(q)
 	if err != nil || p.From > p.To {
 		return p, err
 	}
-	if err := r.refuseOld(q, p); err != nil {
+	limit := r.ageLimit(q.Force)
+	if err := r.refuseOld(q, p, limit); err != nil {
 		return p, err
 	}
 	reader := r.log.Reader(q.Lane, p.From)
@@ -105,12 +113,13 @@ func (r *Replayer) Replay(ctx context.Context, q ReplayRequest, progress func(Re
 		if err != nil {
 			return p, fmt.Errorf("read %s lane: %w", q.Lane, err)
 		}
-		if err := r.step(ctx, q.Lane, records, &p); err != nil {
-			return p, err
-		}
-		p.Seq = records[len(records)-1].Seq
-		if progress != nil {
+		before := p.Seq
+		err = r.step(ctx, q.Lane, records, limit, &p)
+		if progress != nil && p.Seq > before {
 			progress(p)
+		}
+		if err != nil {
+			return p, err
 		}
 	}
 	return p, nil
@@ -138,12 +147,57 @@ func (r *Replayer) extent(q ReplayRequest) (ReplayProgress, error) {
 	return p, nil
 }
 
-// refuseOld gives ErrOld where records are older than the window and not forced.
-func (r *Replayer) refuseOld(q ReplayRequest, p ReplayProgress) error {
+// ageLimit is how old what is applied again may be.
+type ageLimit struct {
+	window time.Duration
+	oldest time.Time
+	// force applies what is older as replayed; else it is refused.
+	force bool
+}
+
+func (r *Replayer) ageLimit(force bool) ageLimit {
+	return ageLimit{window: r.cfg.Window, oldest: r.cfg.Now().Add(-r.cfg.Window), force: force}
+}
+
+// age is the time by which an event is young or old: the store has forgotten it
+// once its own time is out of the window, however late it was received.
+func (l ageLimit) age(e *event.Event) time.Time {
+	at, _ := e.DedupeTime(l.window)
+	if e.Received.Before(at) {
+		return e.Received
+	}
+	return at
+}
+
+func (l ageLimit) mode(e *event.Event) store.Mode {
+	if l.age(e).Before(l.oldest) {
+		return store.Forced
+	}
+	return store.Again
+}
+
+// refuse gives ErrOld where an event of a record is too old and not forced.
+func (l ageLimit) refuse(lane wal.Lane, seq uint64, events []event.Event) error {
+	if l.force {
+		return nil
+	}
+	for i := range events {
+		if e := &events[i]; l.mode(e) == store.Forced {
+			return fmt.Errorf("%w: %s record %d has an event of %s, more than %s ago, which could come out twice; "+
+				"leave that record out, or use force, which marks such events as replayed",
+				ErrOld, lane, seq, l.age(e).UTC().Format(time.RFC3339), l.window)
+		}
+	}
+	return nil
+}
+
+// refuseOld gives ErrOld where records were received too long ago and are not
+// forced.
+func (r *Replayer) refuseOld(q ReplayRequest, p ReplayProgress, limit ageLimit) error {
 	if q.Force {
 		return nil
 	}
-	young, err := r.log.Since(q.Lane, time.Now().Add(-r.cfg.Window))
+	young, err := r.log.Since(q.Lane, limit.oldest)
 	if err != nil {
 		return fmt.Errorf("find age of records: %w", err)
 	}
@@ -155,68 +209,83 @@ func (r *Replayer) refuseOld(q ReplayRequest, p ReplayProgress) error {
 		min(young-1, p.To)-p.From+1, q.Lane, p.From, min(young-1, p.To), r.cfg.Window, young)
 }
 
-// step applies a batch of records: first the old ones, which stand first.
-func (r *Replayer) step(ctx context.Context, lane wal.Lane, records []wal.Record, p *ReplayProgress) error {
-	events := map[store.Mode][]event.Event{}
+// step applies a batch of records, up to the first that is refused.
+func (r *Replayer) step(ctx context.Context, lane wal.Lane, records []wal.Record, limit ageLimit, p *ReplayProgress) error {
+	var events []event.Event
+	var refused error
+	through := p.Seq
 	for i := range records {
 		record := &records[i]
+		decoded, dead, err := r.decode(lane, record)
+		if err != nil {
+			return err
+		}
+		if refused = limit.refuse(lane, record.Seq, decoded); refused != nil {
+			break
+		}
+		events = append(events, decoded...)
 		p.Records++
-		// A record that ended the process must not end it again.
-		if _, err := r.log.DeadLetter(lane, record.Seq, wal.WholeRecord); err == nil {
-			p.Dead++
-			continue
-		} else if !errors.Is(err, wal.ErrNotFound) {
-			return err
-		}
-		decoded, dead := meta.Decode(record.Received, record.Body)
-		p.Dead += int64(len(dead))
-		mode := r.mode(record.Received)
-		events[mode] = append(events[mode], decoded...)
+		p.Dead += int64(dead)
+		through = record.Seq
 	}
-	for _, mode := range []store.Mode{store.Forced, store.Again} {
-		if err := r.apply(ctx, mode, events[mode], p); err != nil {
-			return err
-		}
+	if err := r.apply(ctx, limit, events, p); err != nil {
+		return err
 	}
-	return nil
+	p.Seq = through
+	return refused
 }
 
-func (r *Replayer) mode(received time.Time) store.Mode {
-	if r.old(received) {
-		return store.Forced
+// decode gives a record's events, and how many items of it are dead.
+func (r *Replayer) decode(lane wal.Lane, record *wal.Record) (events []event.Event, dead int, err error) {
+	// A record that ended the process must not end it again.
+	switch _, err := r.log.DeadLetter(lane, record.Seq, wal.WholeRecord); {
+	case err == nil:
+		return nil, 1, nil
+	case !errors.Is(err, wal.ErrNotFound):
+		return nil, 0, err
 	}
-	return store.Again
+	events, items := meta.Decode(record.Received, record.Body)
+	return events, len(items), nil
 }
 
-// apply applies events, in order for each partition.
-func (r *Replayer) apply(ctx context.Context, mode store.Mode, events []event.Event, p *ReplayProgress) error {
+// apply applies events, in order for each partition. They must not be refused.
+func (r *Replayer) apply(ctx context.Context, limit ageLimit, events []event.Event, p *ReplayProgress) error {
 	shares := make([][]event.Event, r.store.Partitions())
 	for i := range events {
 		n := event.Partition(events[i].Key, len(shares))
 		shares[n] = append(shares[n], events[i])
 	}
 	for n, share := range shares {
-		if len(share) == 0 {
-			continue
-		}
-		result, err := r.applyShare(ctx, &store.Batch{Mode: mode, Partition: n, Events: share})
-		if err != nil {
-			return fmt.Errorf("apply events again: %w", err)
-		}
-		for _, outcome := range result.Outcomes {
-			switch {
-			case mode == store.Forced:
-				p.Replayed++
-			case outcome == store.Duplicate:
-				p.Duplicate++
-			case outcome == store.Stale:
-				p.Stale++
-			default:
-				p.Fresh++
+		for len(share) > 0 {
+			mode := limit.mode(&share[0])
+			run := 1
+			for run < len(share) && limit.mode(&share[run]) == mode {
+				run++
 			}
+			result, err := r.applyShare(ctx, &store.Batch{Mode: mode, Partition: n, Events: share[:run]})
+			if err != nil {
+				return fmt.Errorf("apply events again: %w", err)
+			}
+			p.count(mode, result.Outcomes)
+			share = share[run:]
 		}
 	}
 	return nil
+}
+
+func (p *ReplayProgress) count(mode store.Mode, outcomes []store.Outcome) {
+	for _, outcome := range outcomes {
+		switch {
+		case mode == store.Forced:
+			p.Replayed++
+		case outcome == store.Duplicate:
+			p.Duplicate++
+		case outcome == store.Stale:
+			p.Stale++
+		default:
+			p.Fresh++
+		}
+	}
 }
 
 // applyShare tries until the store answers, but not for ever.

@@ -39,10 +39,16 @@ func (r *rig) replay(q ReplayRequest) ReplayProgress {
 // appendOld appends a message that was received some time ago.
 func (r *rig) appendOld(ago time.Duration) {
 	r.t.Helper()
+	r.appendLate(ago, ago)
+}
+
+// appendLate appends a message that was sent and received some time ago.
+func (r *rig) appendLate(sent, received time.Duration) {
+	r.t.Helper()
 	r.next++
-	at := time.Now().Add(-ago)
+	at := time.Now().Add(-received)
 	body := fmt.Sprintf(`{"entry":[{"id":"waba","changes":[{"field":"messages","value":{"messages":[{"from":"c1","id":"wamid.%d","timestamp":"%d","type":"text","text":{"body":"%d"}}]}}]}]}`,
-		r.next, at.Unix(), r.next)
+		r.next, time.Now().Add(-sent).Unix(), r.next)
 	err := r.log.Append(wal.Express, wal.Record{Received: at, App: "default", Signature: make([]byte, 32), Body: []byte(body)})
 	if err != nil {
 		r.t.Fatal(err)
@@ -142,16 +148,70 @@ func TestReplayOld(t *testing.T) {
 	if done := r.replay(ReplayRequest{Lane: wal.Express, Force: true}); done.Replayed != 3 || done.Duplicate != 2 {
 		t.Errorf("with force: %+v", done)
 	}
-	replayed := 0
+	if replayed := r.countReplayed(); replayed != 3 || r.count(event.MessageNew) != before+3 {
+		t.Errorf("%d events are marked, %d messages", replayed, r.count(event.MessageNew))
+	}
+}
+
+func (r *rig) countReplayed() (n int) {
+	r.t.Helper()
 	for p := range testPartitions {
 		for _, e := range r.events(p) {
 			if strings.HasSuffix(string(e.Payload), `,"replayed":true}`) {
-				replayed++
+				n++
 			}
 		}
 	}
-	if replayed != 3 || r.count(event.MessageNew) != before+3 {
+	return n
+}
+
+// TestReplayLate has a message that was long on its way: received within the
+// window, but the store remembers it by its own time. The replay ends before it.
+func TestReplayLate(t *testing.T) {
+	r := newRig(t)
+	r.messages(1)
+	r.appendLate(testWindow+time.Hour, testWindow-time.Hour)
+	r.messages(1)
+	r.start()
+	r.eventually("level", func() bool { return r.d.Behind() == [2]uint64{} })
+
+	told := ReplayProgress{}
+	done, err := r.replayer().Replay(t.Context(), ReplayRequest{Lane: wal.Express}, func(p ReplayProgress) { told = p })
+	if !errors.Is(err, ErrOld) || !strings.Contains(err.Error(), "express record 2 has an event of 20") {
+		t.Errorf("without force: %v", err)
+	}
+	if done.Seq != 1 || done.Records != 1 || done.Duplicate != 1 || told != done {
+		t.Errorf("without force: %+v, told %+v", done, told)
+	}
+	if done := r.replay(ReplayRequest{Lane: wal.Express, From: 3}); done.Duplicate != 1 {
+		t.Errorf("after it: %+v", done)
+	}
+	if done := r.replay(ReplayRequest{Lane: wal.Express, Force: true}); done.Replayed != 1 || done.Duplicate != 2 {
+		t.Errorf("with force: %+v", done)
+	}
+	if replayed := r.countReplayed(); replayed != 1 || r.count(event.MessageNew) != 4 {
 		t.Errorf("%d events are marked, %d messages", replayed, r.count(event.MessageNew))
+	}
+}
+
+// TestReplayAgesMeanwhile has records that grow too old while they are replayed:
+// without force none is marked, whatever the clock says.
+func TestReplayAgesMeanwhile(t *testing.T) {
+	const records = replayRecords + 1
+	r := newRig(t)
+	for range records {
+		r.appendLate(100*testWindow, testWindow/2) // whose own time is not believed
+	}
+	r.start()
+	r.eventually("level", func() bool { return r.d.Behind() == [2]uint64{} })
+	now := time.Now()
+	p, err := NewReplayer(ReplayConfig{Window: testWindow, Now: func() time.Time { return now }}, r.log, r.store)
+	if err != nil {
+		t.Fatal(err)
+	}
+	done, err := p.Replay(t.Context(), ReplayRequest{Lane: wal.Express}, func(ReplayProgress) { now = now.Add(testWindow) })
+	if err != nil || done.Duplicate != records || r.countReplayed() != 0 {
+		t.Errorf("replayed %+v, %v; %d events are marked", done, err, r.countReplayed())
 	}
 }
 

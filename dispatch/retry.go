@@ -26,7 +26,8 @@ func (r *Replayer) Retry(ctx context.Context, lane wal.Lane, seq uint64, item in
 	if err != nil {
 		return p, err
 	}
-	if r.old(letter.Received) && !force {
+	limit := r.ageLimit(force)
+	if letter.Received.Before(limit.oldest) && !force {
 		return p, fmt.Errorf("%w: %s record %d was received more than %s ago; use force, which marks its events as replayed",
 			ErrOld, letter.Lane, letter.Seq, r.cfg.Window)
 	}
@@ -44,7 +45,10 @@ func (r *Replayer) Retry(ctx context.Context, lane wal.Lane, seq uint64, item in
 			return p, fmt.Errorf("%w: %s", ErrStillDead, d.Reason)
 		}
 	}
-	if err := r.apply(ctx, r.mode(letter.Received), events, &p); err != nil {
+	if err := limit.refuse(lane, seq, events); err != nil {
+		return p, err
+	}
+	if err := r.apply(ctx, limit, events, &p); err != nil {
 		return p, err
 	}
 	letter.Signature, letter.Body = signature, body

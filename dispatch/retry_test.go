@@ -66,6 +66,27 @@ func TestRetry(t *testing.T) {
 	}
 }
 
+// TestRetryLate: an event beside the letter's item was long on its way, and the
+// store may have forgotten it.
+func TestRetryLate(t *testing.T) {
+	r := newRig(t)
+	letter := wal.DeadLetter{
+		Lane: wal.Express, Seq: 7, Received: time.Now().Add(time.Hour - testWindow), Path: "entry[0].changes[0].value.messages[0]", Reason: "once",
+	}
+	letter.Body = webhookOf(fmt.Sprintf(`{"from":"c1","id":"wamid.a","timestamp":"%d","type":"text","text":{"body":"1"}}`,
+		time.Now().Add(-time.Hour-testWindow).Unix()))
+	if _, err := r.log.Bury(letter); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := r.replayer().Retry(t.Context(), wal.Express, 7, 0, false); !errors.Is(err, ErrOld) {
+		t.Errorf("without force: %v", err)
+	}
+	r.wantLetters(7, string(letter.Body), letter.Path)
+	if done, err := r.replayer().Retry(t.Context(), wal.Express, 7, 0, true); err != nil || done.Replayed != 1 {
+		t.Errorf("with force: %+v, %v", done, err)
+	}
+}
+
 // TestRetryKeepsWhatIsDead: a letter whose item can be decoded now but for a part
 // of it goes, and that part has a letter of its own; nothing is in neither.
 func TestRetryKeepsWhatIsDead(t *testing.T) {

@@ -30,10 +30,11 @@ func newLogReplayCommand() *cobra.Command {
 		Long: `Replay runs records of the log again, in one of two ways.
 
 --again dispatches them once more. What the store has seen is dropped, so it
-repairs what a store lost and changes nothing else. Records older than
-dedupe.window need --force: their events come out whether seen or not, with
-"replayed": true and the uids they had, and leave contacts as they are. Give the
---config of the receiver where it does not run.
+repairs what a store lost and changes nothing else. What is older than
+dedupe.window needs --force, by the receipt of the record or by the event's own
+time: those events come out whether seen or not, with "replayed": true and the
+uids they had, and leave contacts as they are. Give the --config of the receiver
+where it does not run.
 
 --to-url posts the bodies as they came in, with the signatures they came with, to
 another receiver, which needs the same app secret. It sends --concurrency of them
@@ -52,7 +53,7 @@ lane.`,
 	flags := cmd.Flags()
 	flags.StringVar(&o.toURL, "to-url", "", "post to the receiver at this `URL`")
 	flags.BoolVar(&o.again, "again", false, "dispatch again, in this receiver")
-	flags.BoolVar(&o.force, "force", false, "with --again: records older than dedupe.window, too")
+	flags.BoolVar(&o.force, "force", false, "with --again: what is older than dedupe.window, too")
 	flags.IntVar(&o.concurrency, "concurrency", 16, "with --to-url: that many `webhooks` at a time")
 	flags.DurationVar(&o.retryFor, "retry-for", time.Minute, "with --to-url: how `long` to try one webhook again")
 	return cmd

@@ -58,6 +58,19 @@ type Event struct {
 	Customer *Customer
 }
 
+// future is how far ahead of its receipt an event's own time is believed.
+const future = 24 * time.Hour
+
+// DedupeTime is the time that a store remembers the event by: its own, which
+// every redelivery repeats, where that lies within window before its receipt and
+// a day after; else that of its receipt, and own is false.
+func (e *Event) DedupeTime(window time.Duration) (at time.Time, own bool) {
+	if e.Time.IsZero() || e.Time.Before(e.Received.Add(-window)) || e.Time.After(e.Received.Add(future)) {
+		return e.Received, false
+	}
+	return e.Time, true
+}
+
 // Status places a status among the others of its message.
 type Status struct {
 	// Wamid is the message; Participant the one it was delivered to or read by,

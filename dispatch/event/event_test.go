@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"reflect"
 	"testing"
+	"time"
 
 	"github.com/google/uuid"
 )
@@ -113,6 +114,32 @@ func TestPartitionsAreEven(t *testing.T) {
 	for partition, count := range counts {
 		if count < 800 || count > 1200 {
 			t.Errorf("partition %d has %d of %d keys", partition, count, keys)
+		}
+	}
+}
+
+func TestDedupeTime(t *testing.T) {
+	const window = 8 * 24 * time.Hour
+	received := time.Date(2026, 3, 10, 12, 0, 0, 0, time.UTC)
+	for _, test := range []struct {
+		name string
+		at   time.Time
+		own  bool
+	}{
+		{"none", time.Time{}, false},
+		{"just before", received.Add(-time.Second), true},
+		{"the window's edge", received.Add(-window), true},
+		{"before the window", received.Add(-window - 1), false},
+		{"a day ahead", received.Add(24 * time.Hour), true},
+		{"more than a day ahead", received.Add(24*time.Hour + 1), false},
+	} {
+		e := Event{Time: test.at, Received: received}
+		want := received
+		if test.own {
+			want = test.at
+		}
+		if at, own := e.DedupeTime(window); at != want || own != test.own {
+			t.Errorf("%s: got %v, %t", test.name, at, own)
 		}
 	}
 }

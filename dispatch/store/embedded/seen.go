@@ -35,10 +35,8 @@ const (
 	statusSeed   = 1
 
 	day = 24 * time.Hour
-	// future is how far ahead of its arrival an event's own time is believed,
-	// and grace how long beyond the window a day is kept.
-	future = day
-	grace  = 2 * day
+	// grace is how long beyond the window a day is kept.
+	grace = 2 * day
 )
 
 type seenKey [seenKeyLength]byte
@@ -59,14 +57,11 @@ func dayOf(t time.Time) uint16 {
 	return uint16(min(max(t.Unix()/int64(day/time.Second), 0), math.MaxUint16))
 }
 
-// eventDay is the day an event is remembered under: its own, which every
-// redelivery repeats, where that is plausible; else the day it arrived, and own
-// is false: then a redelivery may stand under any day that is kept.
+// eventDay is the day an event is remembered under: that of its DedupeTime. Where
+// that is not its own, a redelivery may stand under any day that is kept.
 func eventDay(e *event.Event, window time.Duration) (d uint16, own bool) {
-	if e.Time.IsZero() || e.Time.Before(e.Received.Add(-window)) || e.Time.After(e.Received.Add(future)) {
-		return dayOf(e.Received), false
-	}
-	return dayOf(e.Time), true
+	at, own := e.DedupeTime(window)
+	return dayOf(at), own
 }
 
 // firstKeptDay is the oldest day that is not yet expired: a day goes when the
