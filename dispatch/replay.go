@@ -19,6 +19,8 @@ var (
 	// ErrOld: a record or an event is older than the dedupe window, so that it
 	// could not be told from what the store has; only force replays it.
 	ErrOld = errors.New("older than the dedupe window")
+	// ErrUndispatched: a record is yet to be dispatched for the first time.
+	ErrUndispatched = errors.New("not dispatched yet")
 	// ErrStillDead: a dead letter's item still cannot be decoded.
 	ErrStillDead = errors.New("still cannot be decoded")
 )
@@ -45,7 +47,8 @@ type ReplayConfig struct {
 // ReplayRequest names records of a lane.
 type ReplayRequest struct {
 	Lane wal.Lane
-	// From and To are both included; 0 is the first and the last kept.
+	// From and To are both included; 0 is the first kept, and the last that is
+	// dispatched.
 	From, To uint64
 	// Force appends the events that are older than the window, marked as replayed,
 	// where else they are refused.
@@ -56,13 +59,17 @@ type ReplayRequest struct {
 type ReplayProgress struct {
 	// Seq is the last record done, From and To are what was asked for.
 	Seq, From, To uint64
+	// Undispatched are the records after To that are left out where the end was not
+	// named: they are dispatched for the first time without a replay.
+	Undispatched uint64
 	// Records counts records, the others events; Replayed are those forced, Dead
 	// the items that cannot be decoded, which are dead letters already.
 	Records, Fresh, Duplicate, Stale, Replayed, Dead int64
 }
 
-// Replayer dispatches records again, beside a Dispatcher or without one. What
-// the store has stays as it is; what it lost takes its effect.
+// Replayer dispatches records again, beside a Dispatcher or without one, and no
+// further than that has come. What the store has stays as it is; what it lost
+// takes its effect.
 type Replayer struct {
 	cfg   ReplayConfig
 	log   *wal.Log
@@ -88,17 +95,19 @@ func NewReplayer(cfg ReplayConfig, log *wal.Log, st store.Store) (*Replayer, err
 
 // Replay dispatches the records again, in order, and tells progress, which may
 // be nil, after each step. wal.ErrTrimmed and wal.ErrBeyond where From or To are
-// not kept. ErrOld where records or events are too old and that is not forced:
-// before anything is done where it is told by the receipt of the records, else
-// at the first that holds such an event, which was long on its way; the records
-// before it are done then, up to Seq, and it and those after it are not. After
-// another error the records up to Seq are done as well, and the same request from
-// there on is safe.
+// not kept, ErrUndispatched where dispatching has not come to To.
+//
+// ErrOld where records or events are too old and that is not forced: before
+// anything is done where it is told by the receipt of the records, else at the
+// first that holds such an event, which was long on its way; the records before
+// it are done then, up to Seq, and it and those after it are not. After another
+// error the records up to Seq are done as well, and the same request from there
+// on is safe.
 //
 // What is too old is decided by the time at which the replay begins. A store
 // remembers events for a day beyond the window at least: no replay takes as long.
 func (r *Replayer) Replay(ctx context.Context, q ReplayRequest, progress func(ReplayProgress)) (ReplayProgress, error) {
-	p, err := r.extent(q)
+	p, err := r.extent(ctx, q)
 	if err != nil || p.From > p.To {
 		return p, err
 	}
@@ -125,17 +134,22 @@ func (r *Replayer) Replay(ctx context.Context, q ReplayRequest, progress func(Re
 	return p, nil
 }
 
-// extent resolves what was asked for. From > To where the lane has no record.
-func (r *Replayer) extent(q ReplayRequest) (ReplayProgress, error) {
-	first, head := r.log.First(q.Lane), r.log.Head(q.Lane)
+// extent resolves what was asked for. From > To where there is nothing to do.
+func (r *Replayer) extent(ctx context.Context, q ReplayRequest) (ReplayProgress, error) {
 	p := ReplayProgress{From: q.From, To: q.To}
+	done, err := r.dispatched(ctx, q.Lane)
+	if err != nil {
+		return p, err
+	}
+	first, head := r.log.First(q.Lane), r.log.Head(q.Lane)
 	if p.From == 0 {
 		p.From = first
 	}
-	if p.To == 0 {
-		p.To = head
-	}
 	p.Seq = p.From - 1
+	if p.To == 0 {
+		p.To = max(done, p.Seq)
+		p.Undispatched = max(head, p.To) - p.To
+	}
 	switch {
 	case q.From > 0 && q.To > 0 && q.From > q.To:
 		return p, fmt.Errorf("records from %d to %d: from must not be above to", q.From, q.To)
@@ -143,8 +157,26 @@ func (r *Replayer) extent(q ReplayRequest) (ReplayProgress, error) {
 		return p, fmt.Errorf("%w: %s record %d, the first kept is %d", wal.ErrTrimmed, q.Lane, q.From, first)
 	case q.To > head:
 		return p, fmt.Errorf("%w: %s record %d, the last is %d", wal.ErrBeyond, q.Lane, q.To, head)
+	case q.To > done:
+		return p, fmt.Errorf("%w: %s record %d, dispatching has come to %d and will come to it without a replay", ErrUndispatched, q.Lane, q.To, done)
 	}
 	return p, nil
+}
+
+// dispatched is the last record of a lane up to which the store has, durably,
+// seen all. Beyond it a replay would let newer events out before older ones.
+func (r *Replayer) dispatched(ctx context.Context, lane wal.Lane) (uint64, error) {
+	ctx, cancel := context.WithTimeout(ctx, r.cfg.ApplyTimeout)
+	defer cancel()
+	through := r.log.Head(lane)
+	cursors, err := r.store.Cursors(ctx, store.Source{Node: r.log.Node(), Lane: lane.String()})
+	if err != nil {
+		return 0, fmt.Errorf("find how far %s is dispatched: %w", lane, err)
+	}
+	for _, c := range cursors {
+		through = min(through, c.Seq)
+	}
+	return through, nil
 }
 
 // ageLimit is how old what is applied again may be.

@@ -64,19 +64,51 @@ func TestReplayBesideDispatching(t *testing.T) {
 	for range 5 {
 		r.messages(100)
 		done := r.replay(ReplayRequest{Lane: wal.Express, From: 100})
-		if done.Fresh+done.Duplicate != done.Records || done.Seq != r.log.Head(wal.Express) {
+		if done.Fresh+done.Duplicate != done.Records || done.Seq != done.To || done.Seq+done.Undispatched != r.log.Head(wal.Express) {
 			t.Errorf("replayed %+v", done)
 		}
 	}
 	r.eventually("level", func() bool { return r.d.Behind() == [2]uint64{} })
-	if n := r.count(event.MessageNew); n != 700 {
-		t.Errorf("%d messages, want 700", n)
-	}
+	r.wantMessages(700)
 	if done := r.replay(ReplayRequest{Lane: wal.Express}); done.Duplicate != 700 || done.Records != 700 {
 		t.Errorf("a replay of what is known: %+v", done)
 	}
 	if n := r.count(event.MessageNew); n != 700 {
 		t.Errorf("%d messages after the replay, want 700", n)
+	}
+}
+
+// TestReplayOfABacklog has records that are not dispatched yet: they are left to
+// dispatching, so that no newer event comes before an older one.
+func TestReplayOfABacklog(t *testing.T) {
+	r := newRig(t)
+	r.status("wamid.s", "sent")
+	r.status("wamid.s", "read")
+	for range 40 {
+		r.message(1)
+	}
+	for _, q := range []ReplayRequest{{Lane: wal.Express}, {Lane: wal.Express, From: 30}, {Lane: wal.Bulk, From: 2}} {
+		done := r.replay(q)
+		if from := max(q.From, 1); done.Records != 0 || done.Seq != from-1 || done.Undispatched != r.log.Head(q.Lane)-done.Seq {
+			t.Errorf("replayed %+v", done)
+		}
+	}
+	_, err := r.replayer().Replay(t.Context(), ReplayRequest{Lane: wal.Express, From: 30, To: 35}, nil)
+	if !errors.Is(err, ErrUndispatched) || !strings.Contains(err.Error(), "express record 35, dispatching has come to 0") {
+		t.Errorf("replayed to 35: %v", err)
+	}
+	r.start()
+	r.eventually("level", func() bool { return r.d.Behind() == [2]uint64{} })
+	r.wantMessages(40)
+	for p := range testPartitions {
+		for _, e := range r.events(p) {
+			if strings.Contains(string(e.Payload), `"stale"`) {
+				t.Errorf("stale: %s", e.Payload)
+			}
+		}
+	}
+	if done := r.replay(ReplayRequest{Lane: wal.Express, From: 30}); done.Duplicate != 11 || done.Undispatched != 0 {
+		t.Errorf("replayed %+v", done)
 	}
 }
 

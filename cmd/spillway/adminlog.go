@@ -96,7 +96,7 @@ func logStatus(err error) int {
 		return http.StatusBadRequest
 	case errors.Is(err, errNoLetter):
 		return http.StatusNotFound
-	case errors.Is(err, dispatch.ErrOld):
+	case errors.Is(err, dispatch.ErrOld), errors.Is(err, dispatch.ErrUndispatched):
 		return http.StatusConflict
 	case errors.Is(err, errStopping):
 		return http.StatusServiceUnavailable

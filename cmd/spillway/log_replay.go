@@ -33,8 +33,9 @@ func newLogReplayCommand() *cobra.Command {
 repairs what a store lost and changes nothing else. What is older than
 dedupe.window needs --force, by the receipt of the record or by the event's own
 time: those events come out whether seen or not, with "replayed": true and the
-uids they had, and leave contacts as they are. Give the --config of the receiver
-where it does not run.
+uids they had, and leave contacts as they are. It ends where dispatching is: what
+lies beyond comes out by itself, in order. Give the --config of the receiver where
+it does not run.
 
 --to-url posts the bodies as they came in, with the signatures they came with, to
 another receiver, which needs the same app secret. It sends --concurrency of them
@@ -105,6 +106,9 @@ func (o *replayOptions) dispatchAgain(ctx context.Context, source logSource, que
 			j.progress("%s: record %d of %d, %d fresh, %d known", lane, p.Seq, p.To, p.Fresh, p.Duplicate)
 		})
 		j.clear()
+		if err == nil && result.Undispatched > 0 {
+			j.note("%s: left out the last %d records, which are not dispatched yet: their events come out without a replay", lane, result.Undispatched)
+		}
 		if err == nil || result.Records > 0 {
 			err = errors.Join(give(result), err)
 		}

@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"spillway/bench/ack"
 	"spillway/ingest"
 	"spillway/wal"
 )
@@ -74,9 +75,12 @@ func TestLogReplayOfOldRecords(t *testing.T) {
 			t.Errorf("got %+v\nwant %+v", got, forced)
 		}
 	}
-	check()
 	p := startFile(t, file)
+	p.waitDispatched(1, 0)
 	check("--admin", p.admin)
+	p.terminate(shutdownTimeout)
+	check()
+	p = startFile(t, file)
 	marked, uids := 0, map[string]bool{}
 	for _, e := range p.gather(3, caused) {
 		if !caused(e) {
@@ -90,6 +94,35 @@ func TestLogReplayOfOldRecords(t *testing.T) {
 	if marked != 2 || len(uids) != 1 {
 		t.Errorf("%d events are marked, with %d uids", marked, len(uids))
 	}
+}
+
+// TestLogReplayOfABacklog has a receiver that dispatches nothing: its records are
+// left to dispatching, whoever has the log open, and it is said.
+func TestLogReplayOfABacklog(t *testing.T) {
+	withoutData(t)
+	data := t.TempDir()
+	p := startTargetProcess(t, ack.Paused, data)
+	for i := range 3 {
+		body := messageWebhook(fmt.Sprintf("wamid.%d", i), "15550001001", "Hello!")
+		if status := post(p.webhookURL(), body, ingest.Sign(targetSecret, body)); status != http.StatusOK {
+			t.Fatalf("answered %d", status)
+		}
+	}
+	check := func(flags ...string) {
+		t.Helper()
+		got := spillway(t, "", append([]string{"log", "replay", "--again", "--lane", "express"}, flags...)...)
+		if got != (outcome{exitOK, `{"lane":"express","from":1,"to":0,"seq":0,"records":0,"undispatched":3,"fresh":0,"duplicate":0,"stale":0,"replayed":0,"dead":0}` + "\n",
+			"spillway: express: left out the last 3 records, which are not dispatched yet: their events come out without a replay\n"}) {
+			t.Errorf("got %+v", got)
+		}
+		got = spillway(t, "", append([]string{"log", "replay", "--again", "--lane", "express", "--to", "2"}, flags...)...)
+		if got.code != exitFailure || got.stdout != "" || !strings.HasPrefix(got.stderr, "spillway: not dispatched yet: express record 2, dispatching has come to 0") {
+			t.Errorf("got %+v", got)
+		}
+	}
+	check("--admin", p.admin)
+	p.kill()
+	check("--data", data)
 }
 
 // target is a receiver that answers as its function says and keeps what it

@@ -82,13 +82,20 @@ func (b *logbook) fill(t *testing.T, p *process) {
 		b.bodies[w.lane] = append(b.bodies[w.lane], w.body)
 		b.apps[w.lane] = append(b.apps[w.lane], w.app)
 	}
+	p.waitDispatched(6, 2)
+}
+
+// waitDispatched waits until the log has so many records, and the store all of
+// their events.
+func (p *process) waitDispatched(express, bulk uint64) {
+	p.t.Helper()
 	p.eventually(30*time.Second, "all dispatched", func() error {
 		var stat logStat
 		_, text := p.adminGet("/log/stat")
 		if err := json.Unmarshal([]byte(text), &stat); err != nil {
 			return err
 		}
-		if stat.Lanes[0].Behind+stat.Lanes[1].Behind > 0 || stat.Lanes[0].Head != 6 || stat.Lanes[1].Head != 2 {
+		if stat.Lanes[0].Behind+stat.Lanes[1].Behind > 0 || stat.Lanes[0].Head != express || stat.Lanes[1].Head != bulk {
 			return fmt.Errorf("got %+v", stat.Lanes)
 		}
 		return nil

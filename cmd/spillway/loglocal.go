@@ -177,8 +177,11 @@ func (l *localLog) Replay(ctx context.Context, query replayQuery, progress func(
 	if from > to {
 		return replayResult{Lane: query.Lane.String(), From: from, To: to}, nil
 	}
+	request := dispatch.ReplayRequest{Lane: query.Lane, From: from, Force: query.Force}
+	if query.To > 0 {
+		request.To = to
+	}
 	var told time.Time
-	request := dispatch.ReplayRequest{Lane: query.Lane, From: from, To: to, Force: query.Force}
 	done, err := l.replayer.Replay(ctx, request, func(p dispatch.ReplayProgress) {
 		if time.Since(told) >= positionEvery {
 			told = time.Now()
@@ -190,7 +193,7 @@ func (l *localLog) Replay(ctx context.Context, query replayQuery, progress func(
 
 func replayResultOf(lane wal.Lane, p dispatch.ReplayProgress) replayResult {
 	return replayResult{
-		Lane: lane.String(), From: p.From, To: p.To, Seq: p.Seq, Records: p.Records,
+		Lane: lane.String(), From: p.From, To: p.To, Seq: p.Seq, Undispatched: p.Undispatched, Records: p.Records,
 		Fresh: p.Fresh, Duplicate: p.Duplicate, Stale: p.Stale, Replayed: p.Replayed, Dead: p.Dead,
 	}
 }

@@ -180,6 +180,8 @@ type replayResult struct {
 	To      uint64 `json:"to"`
 	Seq     uint64 `json:"seq"`
 	Records int64  `json:"records"`
+	// Undispatched are the records after To that are left to dispatching.
+	Undispatched uint64 `json:"undispatched,omitempty"`
 	// The events by outcome, and the items that cannot be decoded.
 	Fresh     int64 `json:"fresh"`
 	Duplicate int64 `json:"duplicate"`
