@@ -179,8 +179,7 @@ func openParts(logConfig wal.Config, storeConfig embedded.Config, j *job) (*logP
 	logConfig.Retain, logConfig.DeadRetain = longest, longest
 	logConfig.MaxBytes, logConfig.MinFree = most, 0
 	logConfig.OnFatal = j.diskFailed
-	storeConfig.Retain, storeConfig.RetainBytes, storeConfig.ContactTTL = 1e12, most, 0
-	storeConfig.OnFatal = j.diskFailed
+	storeConfig.NoExpiry, storeConfig.OnFatal = true, j.diskFailed
 	p := &logParts{}
 	if p.log, err = wal.Open(logConfig, j.logger(), nil); err != nil {
 		return nil, err

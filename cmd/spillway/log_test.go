@@ -3,6 +3,7 @@ package main
 import (
 	"encoding/json"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"os"
 	"os/exec"
@@ -12,6 +13,9 @@ import (
 	"testing"
 	"time"
 
+	"spillway/dispatch/event"
+	"spillway/dispatch/store"
+	"spillway/dispatch/store/embedded"
 	"spillway/ingest"
 )
 
@@ -255,5 +259,41 @@ func checkBodies(t *testing.T, book *logbook, got map[string]outcome) {
 	}
 	if strings.Contains(got["dead list"].stdout, "body") {
 		t.Error("the list shows bodies")
+	}
+}
+
+// TestLogOpensWithoutConfig opens a folder with the settings of nobody, as a
+// command without --config does: what the receiver's dedupe.window remembers
+// stays remembered.
+func TestLogOpensWithoutConfig(t *testing.T) {
+	withoutData(t)
+	data := numberedLog(t, 1, 0)
+	own := embedded.DefaultConfig()
+	own.Dir, own.Window = filepath.Join(data, "store"), 720*time.Hour
+	sent := time.Now().Add(-600 * time.Hour)
+	seen := func() store.Outcome {
+		st, err := embedded.Open(own, slog.New(slog.DiscardHandler), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer st.Close()
+		result, err := st.Apply(t.Context(), &store.Batch{Mode: store.Again, Events: []event.Event{{
+			Type: event.WebhookErrors, Identity: "once", Time: sent, Received: sent, Payload: []byte("{}"),
+		}}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return result.Outcomes[0]
+	}
+	if outcome := seen(); outcome != store.Fresh {
+		t.Fatalf("outcome %d", outcome)
+	}
+	for _, command := range []string{"dead retry --all", "replay --again", "drain"} {
+		if got := spillway(t, "", append([]string{"log"}, strings.Fields(command+" --data "+data)...)...); got.code != exitOK {
+			t.Errorf("%s: got %+v", command, got)
+		}
+	}
+	if outcome := seen(); outcome != store.Duplicate {
+		t.Errorf("the store has forgotten: outcome %d", outcome)
 	}
 }

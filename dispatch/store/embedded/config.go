@@ -35,6 +35,9 @@ type Config struct {
 	// dropped at a time.
 	Retain      int64
 	RetainBytes int64
+	// NoExpiry keeps all that Window, ContactTTL, Retain and RetainBytes would let
+	// go: for one who opens a store without the settings it is run with.
+	NoExpiry bool
 	// CacheBytes is the size of the block cache, MemtableBytes that of one
 	// memtable; there are four memtables at most.
 	CacheBytes    int64

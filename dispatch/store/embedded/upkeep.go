@@ -66,6 +66,9 @@ func (s *Store) report(what string, err error) {
 // much. What is said to be gone goes first, what is gone follows: Bounds never
 // claim an event that is not there.
 func (s *Store) trim() error {
+	if s.cfg.NoExpiry {
+		return nil
+	}
 	s.trimming.Lock()
 	defer s.trimming.Unlock()
 	cuts, from, keep := s.places.cut()
@@ -90,6 +93,9 @@ func (s *Store) trim() error {
 
 // expireSeen forgets the days that no redelivery can fall on any more.
 func (s *Store) expireSeen() error {
+	if s.cfg.NoExpiry {
+		return nil
+	}
 	first := firstKeptDay(s.cfg.Now(), s.cfg.Window)
 	days, err := loadDays(s.db)
 	if err != nil || len(days) == 0 || days[0] >= first {
@@ -108,7 +114,7 @@ func (s *Store) expireSeen() error {
 
 // expireContacts removes the contacts that no message spoke of for ContactTTL.
 func (s *Store) expireContacts() error {
-	if s.cfg.ContactTTL == 0 {
+	if s.cfg.NoExpiry || s.cfg.ContactTTL == 0 {
 		return nil
 	}
 	before := s.cfg.Now().Add(-s.cfg.ContactTTL)
