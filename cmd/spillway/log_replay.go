@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -112,9 +114,13 @@ func (o *replayOptions) dispatchAgain(ctx context.Context, source logSource, que
 		if err == nil || result.Records > 0 {
 			err = errors.Join(give(result), err)
 		}
+		next := uint64(0)
+		if result.Records > 0 {
+			next = result.Seq + 1
+		}
 		switch {
-		case ctx.Err() != nil:
-			return fmt.Errorf("%w: go on with %s", errInterrupted, resumeFrom(query.Lanes, lane, result.Seq+1))
+		case err != nil && ctx.Err() != nil:
+			return fmt.Errorf("%w; %s", errInterrupted, query.resume(lane, next))
 		case err != nil:
 			return err
 		}
@@ -122,13 +128,28 @@ func (o *replayOptions) dispatchAgain(ctx context.Context, source logSource, que
 	return nil
 }
 
-// resumeFrom are the flags that go on where a run over lanes ended.
-func resumeFrom(lanes []wal.Lane, lane wal.Lane, seq uint64) string {
-	text := fmt.Sprintf("--lane %s --from %d", lane, seq)
-	if last := lanes[len(lanes)-1]; lane != last {
-		text += fmt.Sprintf(", then --lane %s", last)
+// resume says how to go on where a run ended in a lane, before record next; that
+// is 0 where nothing of the lane was done.
+func (q *recordQuery) resume(lane wal.Lane, next uint64) string {
+	left := q.Lanes[slices.Index(q.Lanes, lane):]
+	if next == 0 && len(left) == len(q.Lanes) {
+		return "run it again"
 	}
-	return text
+	var parts []string
+	for _, l := range left {
+		flags := "--lane " + l.String()
+		switch {
+		case l == lane && next > 0:
+			flags += fmt.Sprintf(" --from %d", next)
+			if q.To > 0 {
+				flags += fmt.Sprintf(" --to %d", q.To)
+			}
+		case !q.Since.IsZero():
+			flags += " --since " + q.Since.UTC().Format(time.RFC3339)
+		}
+		parts = append(parts, flags)
+	}
+	return "go on with " + strings.Join(parts, ", then ")
 }
 
 // post posts lane by lane.
@@ -151,11 +172,11 @@ func (o *replayOptions) post(ctx context.Context, source logSource, query record
 		if err := give(result); err != nil {
 			return err
 		}
-		if ctx.Err() != nil {
-			err = errInterrupted
-		}
-		if err != nil {
-			return o.stopped(err, query.Lanes, lane, result)
+		switch {
+		case err != nil && ctx.Err() != nil:
+			return query.stopped(errInterrupted, lane, result)
+		case err != nil:
+			return query.stopped(err, lane, result)
 		}
 		refused += result.Refused
 		if result.Answers["403"] > 0 {
@@ -171,9 +192,14 @@ func (o *replayOptions) post(ctx context.Context, source logSource, query record
 	return nil
 }
 
-func (o *replayOptions) stopped(err error, lanes []wal.Lane, lane wal.Lane, result postResult) error {
-	if result.Next == 0 { // nothing was read
-		return err
+// stopped says with an error how to go on, where that may help.
+func (q *recordQuery) stopped(err error, lane wal.Lane, result postResult) error {
+	hint := q.resume(lane, result.Next)
+	switch {
+	case result.Next > 0:
+		return fmt.Errorf("stopped at %s record %d: %w; %s", lane, result.Next, err, hint)
+	case errors.Is(err, errInterrupted), lane != q.Lanes[0]:
+		return fmt.Errorf("%w; %s", err, hint)
 	}
-	return fmt.Errorf("stopped at %s record %d: %w; go on with %s", lane, result.Next, err, resumeFrom(lanes, lane, result.Next))
+	return err
 }

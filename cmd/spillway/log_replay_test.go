@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -184,16 +185,16 @@ func TestLogReplayStopsAndGoesOn(t *testing.T) {
 	replay := func(flags ...string) outcome {
 		return spillway(t, "", append([]string{"log", "replay", "--to-url", g.URL, "--concurrency", "1", "--retry-for", "150ms"}, flags...)...)
 	}
-	got := replay()
+	got := replay("--since", "1h")
 	host := strings.TrimPrefix(g.URL, "http://")
 	if got.code != exitFailure || got.stdout != `{"lane":"express","posted":4,"refused":0,"answers":{"200":4},"next":5}`+"\n" ||
 		!strings.HasPrefix(got.stderr, "spillway: stopped at express record 5: "+host+": answered 503 (tried for ") ||
-		!strings.HasSuffix(got.stderr, "; go on with --lane express --from 5, then --lane bulk\n") {
+		!regexp.MustCompile(`; go on with --lane express --from 5, then --lane bulk --since 20[-0-9]+T[:0-9]+Z\n$`).MatchString(got.stderr) {
 		t.Errorf("got %+v", got)
 	}
 	g.Close()
-	if got := replay("--lane", "bulk"); got.code != exitFailure || !strings.Contains(got.stderr, "stopped at bulk record 1: "+host) ||
-		!strings.Contains(got.stderr, "connection refused") || !strings.HasSuffix(got.stderr, "go on with --lane bulk --from 1\n") {
+	if got := replay("--lane", "bulk", "--to", "2"); got.code != exitFailure || !strings.Contains(got.stderr, "stopped at bulk record 1: "+host) ||
+		!strings.Contains(got.stderr, "connection refused") || !strings.HasSuffix(got.stderr, "go on with --lane bulk --from 1 --to 2\n") {
 		t.Errorf("got %+v", got)
 	}
 	taken := g.taken
@@ -206,6 +207,50 @@ func TestLogReplayStopsAndGoesOn(t *testing.T) {
 	want := "express 1,express 2,express 3,express 4,express 5,express 6,express 7,express 8,express 9,bulk 1,bulk 2"
 	if all := strings.Join(append(taken, g.taken...), ","); all != want {
 		t.Errorf("got %s, want %s", all, want)
+	}
+}
+
+// interrupted is a source whose replay is interrupted after some records of a
+// lane.
+type interrupted struct {
+	logSource
+	at   wal.Lane
+	seq  uint64
+	stop context.CancelFunc
+}
+
+func (i *interrupted) Replay(ctx context.Context, q replayQuery, _ func(replayResult)) (replayResult, error) {
+	result := replayResult{Lane: q.Lane.String(), Seq: 9, Records: 9}
+	if q.Lane == i.at {
+		i.stop()
+		result.Seq, result.Records = i.seq, int64(i.seq)
+	}
+	return result, ctx.Err()
+}
+
+// TestLogReplayIsInterrupted: it says how to go on with all that is left, and not
+// with more.
+func TestLogReplayIsInterrupted(t *testing.T) {
+	since := time.Date(2026, 1, 31, 15, 4, 5, 999, time.UTC)
+	for _, test := range []struct {
+		query recordQuery
+		lane  wal.Lane
+		seq   uint64
+		want  string
+	}{
+		{recordQuery{Lanes: wal.Lanes[:], Since: since}, wal.Express, 0, "run it again"},
+		{recordQuery{Lanes: wal.Lanes[:], Since: since}, wal.Express, 4, "go on with --lane express --from 5, then --lane bulk --since 2026-01-31T15:04:05Z"},
+		{recordQuery{Lanes: wal.Lanes[:], Since: since}, wal.Bulk, 0, "go on with --lane bulk --since 2026-01-31T15:04:05Z"},
+		{recordQuery{Lanes: wal.Lanes[:]}, wal.Bulk, 4, "go on with --lane bulk --from 5"},
+		{recordQuery{Lanes: wal.Lanes[1:], From: 2, To: 8}, wal.Bulk, 4, "go on with --lane bulk --from 5 --to 8"},
+		{recordQuery{Lanes: wal.Lanes[1:], From: 2, To: 8}, wal.Bulk, 0, "run it again"},
+	} {
+		ctx, stop := context.WithCancel(t.Context())
+		source := &interrupted{at: test.lane, seq: test.seq, stop: stop}
+		err := new(replayOptions).dispatchAgain(ctx, source, test.query, newJob(io.Discard), func(replayResult) error { return nil })
+		if want := "interrupted; " + test.want; err == nil || err.Error() != want {
+			t.Errorf("got %v, want %s", err, want)
+		}
 	}
 }
 

@@ -78,7 +78,7 @@ func newReposter(target *url.URL, limit int, patience time.Duration) *reposter {
 // of the oldest record under way, which was given up.
 func (p *reposter) take(ctx context.Context, e *logEntry) error {
 	if e.Record == nil {
-		return ctx.Err()
+		return nil
 	}
 	if p.result.Next == 0 {
 		p.result.Next = e.Seq
