@@ -38,7 +38,7 @@ type admin struct {
 //	GET    /contacts?waba=W&id=I         a contact as JSON, 404 where unknown
 //	DELETE /contacts?waba=W&id=I         forgets it: {"events": how many went}
 //	GET    /log/stat                     how the log is, as JSON
-//	GET    /log/records                  records of the log, as lines: lane, from, to, since, app, wamid narrow them
+//	GET    /log/records                  records of the log, as lines: lane, from, to, after, since, app, wamid narrow them
 //	GET    /log/dead                     all dead letters without their bodies, as lines
 //	GET    /log/dead/LANE/SEQ/ITEM       one with its body, as JSON, 404 where unknown; ITEM is a number or whole
 //	POST   /log/dead/LANE/SEQ/ITEM/retry decodes it again: what became of it, as JSON; force=true for an old one

@@ -53,6 +53,10 @@ func TestLogOfAnother(t *testing.T) {
 					fmt.Fprintf(w, `{"folder":%q}`, realPath(c.Dir))
 					return
 				}
+				if r.URL.Query().Get(queryLane) == wal.Bulk.String() {
+					_, _ = io.WriteString(w, `{"end":true}`)
+					return
+				}
 				_, _ = io.WriteString(w, test.answer)
 			}))
 			defer server.Close()
@@ -80,7 +84,7 @@ func TestLogEndpoints(t *testing.T) {
 	}{
 		{"GET", "/log/records", 200, `{"entry":{"lane":"express","seq":0,"last":0}}` + "\n" + `{"entry":{"lane":"bulk","seq":0,"last":0}}` + "\n" + `{"end":true}` + "\n"},
 		{"GET", "/log/records?lane=slow", 400, "lane \"slow\" is not allowed; allowed: express, bulk\n"},
-		{"GET", "/log/records?form=1", 400, "\"form\" is not known; allowed: lane, from, to, since, app, wamid\n"},
+		{"GET", "/log/records?form=1", 400, "\"form\" is not known; allowed: lane, from, to, after, since, app, wamid\n"},
 		{"GET", "/log/records?lane=bulk&from=x", 400, "from \"x\" is not a sequence; allowed: a whole number\n"},
 		{"GET", "/log/records?lane=bulk&from=7", 500, "the bulk lane has no record 7: the last one is 0\n"},
 		{"GET", "/log/dead", 200, `{"end":true}` + "\n"},

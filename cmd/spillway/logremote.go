@@ -133,15 +133,14 @@ func (r *remoteLog) Stat(ctx context.Context) (stat logStat, err error) {
 }
 
 func (r *remoteLog) Records(ctx context.Context, query recordQuery, emit func(logEntry) error) error {
-	if len(query.Lanes) == 0 {
-		query.Lanes = wal.Lanes[:]
-	}
-	return r.stream(ctx, http.MethodGet, logRecordsPath, query.values(), func(line *logLine) error {
-		if line.Entry == nil {
-			return nil
+	for _, lane := range query.Lanes {
+		one := query
+		one.Lanes = []wal.Lane{lane}
+		if err := (&pager{remote: r, emit: emit}).run(ctx, one); err != nil {
+			return err
 		}
-		return emit(*line.Entry)
-	})
+	}
+	return nil
 }
 
 func (r *remoteLog) Dead(ctx context.Context, emit func(deadEntry) error) error {

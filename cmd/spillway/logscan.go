@@ -43,6 +43,9 @@ func scanLane(ctx context.Context, log *wal.Log, lane wal.Lane, query *recordQue
 	if err != nil {
 		return err
 	}
+	if query.After > 0 {
+		next = query.After + 1
+	}
 	s := &scan{log: log, lane: lane, query: query, emit: emit, next: next, last: last, told: time.Now()}
 	defer func() { s.seek(0) }()
 	s.seek(next)
@@ -171,12 +174,17 @@ func (s *scan) tellGap() error {
 	return s.emit(gap)
 }
 
+// tellPosition tells now and then up to where all was looked at, and told.
 func (s *scan) tellPosition() error {
 	if time.Since(s.told) < positionEvery {
 		return nil
 	}
 	s.told = time.Now()
-	return s.emit(logEntry{Lane: s.lane.String(), Seq: s.next - 1, Last: s.last})
+	through := s.next - 1
+	if s.gap != nil {
+		through = s.gap.Seq - 1
+	}
+	return s.emit(logEntry{Lane: s.lane.String(), Seq: through, Last: s.last})
 }
 
 func (q *recordQuery) wants(r *wal.Record) bool {

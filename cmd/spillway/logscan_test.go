@@ -71,8 +71,28 @@ func TestScanOfRecordsThatGo(t *testing.T) {
 	if got := strings.Join(seen, "; "); err != nil || got != want {
 		t.Errorf("got %s, %v, want %s", got, err, want)
 	}
+	gap := ""
+	query.After = 1
+	err = (&localLog{log: log}).Records(t.Context(), query, func(e logEntry) error {
+		if e.Gap != nil {
+			gap += e.gapText()
+		}
+		return nil
+	})
+	if err != nil || gap != "bulk record 2 went by log.retain while the log was read" {
+		t.Errorf("after record 1: got %s, %v", gap, err)
+	}
 	if err := (&localLog{log: log}).Records(t.Context(), recordQuery{Lanes: query.Lanes, From: 2}, nil); err == nil || err.Error() != "bulk record 2 is gone: the first one kept is 3" {
 		t.Errorf("got %v", err)
+	}
+}
+
+// TestPositionStopsBeforeAGap: whoever goes on after it must still be told the gap.
+func TestPositionStopsBeforeAGap(t *testing.T) {
+	var told uint64
+	s := scan{next: 9, gap: &logEntry{Seq: 5}, emit: func(e logEntry) error { told = e.Seq; return nil }}
+	if err := s.tellPosition(); err != nil || told != 4 {
+		t.Errorf("told %d, %v, want 4", told, err)
 	}
 }
 
@@ -97,10 +117,10 @@ func TestQueriesGoThroughURLs(t *testing.T) {
 	since := time.Date(2026, 1, 2, 3, 4, 5, 6, time.UTC)
 	for _, q := range []recordQuery{
 		{Lanes: wal.Lanes[:]},
-		{Lanes: []wal.Lane{wal.Bulk}, From: 1, To: 1<<64 - 1, Since: since, App: "a b", Wamid: "wamid.A/b+c=&"},
+		{Lanes: []wal.Lane{wal.Bulk}, From: 1, To: 1<<64 - 1, After: 7, Since: since, App: "a b", Wamid: "wamid.A/b+c=&"},
 	} {
 		got, err := parseRecordQuery(q.values())
-		if err != nil || !slices.Equal(got.Lanes, q.Lanes) || got.From != q.From || got.To != q.To || !got.Since.Equal(q.Since) || got.App != q.App || got.Wamid != q.Wamid {
+		if err != nil || !slices.Equal(got.Lanes, q.Lanes) || got.From != q.From || got.To != q.To || got.After != q.After || !got.Since.Equal(q.Since) || got.App != q.App || got.Wamid != q.Wamid {
 			t.Errorf("got %+v, %v, want %+v", got, err, q)
 		}
 	}

@@ -39,8 +39,11 @@ var errNoLetter = errors.New("no such dead letter; see spillway log dead list")
 type recordQuery struct {
 	Lanes    []wal.Lane
 	From, To uint64
-	Since    time.Time
-	App      string
+	// After goes on behind a record that was read, in the place of From: what has
+	// gone since is a gap, and no error.
+	After uint64
+	Since time.Time
+	App   string
 	// Wamid is looked for in the body.
 	Wamid string
 }

@@ -39,6 +39,7 @@ const (
 	queryLane  = "lane"
 	queryFrom  = "from"
 	queryTo    = "to"
+	queryAfter = "after"
 	querySince = "since"
 	queryApp   = "app"
 	queryWamid = "wamid"
@@ -57,18 +58,24 @@ func (q *recordQuery) values() url.Values {
 	if q.Wamid != "" {
 		v.Set(queryWamid, q.Wamid)
 	}
+	if q.After > 0 {
+		v.Set(queryAfter, strconv.FormatUint(q.After, 10))
+	}
 	return v
 }
 
 // parseRecordQuery takes both lanes where none is named.
 func parseRecordQuery(v url.Values) (q recordQuery, err error) {
-	if err := refuseOthers(v, queryLane, queryFrom, queryTo, querySince, queryApp, queryWamid); err != nil {
+	if err := refuseOthers(v, queryLane, queryFrom, queryTo, queryAfter, querySince, queryApp, queryWamid); err != nil {
 		return q, err
 	}
 	if q.Lanes, err = parseLanes(v[queryLane]); err != nil {
 		return q, err
 	}
 	q.App, q.Wamid = v.Get(queryApp), v.Get(queryWamid)
+	if q.After, err = parseSequence(v, queryAfter); err != nil {
+		return q, err
+	}
 	q.From, q.To, q.Since, err = parseRange(v)
 	return q, err
 }
@@ -132,20 +139,28 @@ func rangeValues(from, to uint64, since time.Time) url.Values {
 }
 
 func parseRange(v url.Values) (from, to uint64, since time.Time, err error) {
-	for _, number := range []struct {
-		name  string
-		value *uint64
-	}{{queryFrom, &from}, {queryTo, &to}} {
-		if text := v.Get(number.name); text != "" {
-			if *number.value, err = strconv.ParseUint(text, 10, 64); err != nil {
-				return 0, 0, since, fmt.Errorf("%s %q is not a sequence; allowed: a whole number", number.name, text)
-			}
-		}
+	if from, err = parseSequence(v, queryFrom); err != nil {
+		return from, to, since, err
+	}
+	if to, err = parseSequence(v, queryTo); err != nil {
+		return from, to, since, err
 	}
 	if text := v.Get(querySince); text != "" {
 		since, err = parseSince(text, time.Now())
 	}
 	return from, to, since, err
+}
+
+// parseSequence gives 0 where there is none.
+func parseSequence(v url.Values, name string) (seq uint64, err error) {
+	text := v.Get(name)
+	if text == "" {
+		return 0, nil
+	}
+	if seq, err = strconv.ParseUint(text, 10, 64); err != nil {
+		return 0, fmt.Errorf("%s %q is not a sequence; allowed: a whole number", name, text)
+	}
+	return seq, nil
 }
 
 // parseSince reads a time, or how long before now it was.
