@@ -84,7 +84,7 @@ var errInterrupted = errors.New("interrupted")
 // again, runs is true, and the folder's store is opened as well.
 func (o *logOptions) open(ctx context.Context, cfg config.Config, runs bool, j *job) (logSource, error) {
 	if o.admin != "" {
-		return newRemoteLog(o.admin)
+		return openNamed(ctx, o.admin)
 	}
 	source, err := openFolder(cfg, runs, j)
 	switch {
@@ -96,6 +96,19 @@ func (o *logOptions) open(ctx context.Context, cfg config.Config, runs bool, j *
 		return o.openServer(ctx, cfg)
 	}
 	return nil, err
+}
+
+// openNamed finds out whether the receiver answers before it is asked to run its
+// log again, which may take long.
+func openNamed(ctx context.Context, address string) (logSource, error) {
+	remote, err := newRemoteLog(address)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := remote.Stat(ctx); err != nil {
+		return nil, errors.Join(err, remote.Close())
+	}
+	return remote, nil
 }
 
 // openServer asks the receiver that has the folder open. Another one may

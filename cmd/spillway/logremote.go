@@ -7,21 +7,29 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"net/http"
 	"net/url"
 	"strconv"
 	"syscall"
+	"time"
 
 	"spillway/wal"
 )
 
-// readAnswer bounds an error text that is read, in bytes.
-const readAnswer = 64 << 10
+const (
+	// readAnswer bounds an error text that is read, in bytes.
+	readAnswer = 64 << 10
+	// remotePatience is how long a receiver that is only read from may be silent:
+	// it tells where it is far more often.
+	remotePatience = 10 * time.Second
+)
 
 // remoteLog is the log of a running receiver, by way of its admin listener.
 type remoteLog struct {
-	base   *url.URL
-	client *http.Client
+	base     *url.URL
+	client   *http.Client
+	patience time.Duration
 }
 
 func newRemoteLog(address string) (*remoteLog, error) {
@@ -29,7 +37,8 @@ func newRemoteLog(address string) (*remoteLog, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &remoteLog{base: base, client: &http.Client{Transport: &http.Transport{Proxy: http.ProxyFromEnvironment}}}, nil
+	client := &http.Client{Transport: &http.Transport{Proxy: http.ProxyFromEnvironment}}
+	return &remoteLog{base: base, client: client, patience: remotePatience}, nil
 }
 
 func (r *remoteLog) Close() error {
@@ -39,6 +48,36 @@ func (r *remoteLog) Close() error {
 
 // errCut: the answer has no end.
 var errCut = errors.New("the connection to the admin listener was cut: what came is not all")
+
+// silence ends a context once a receiver has said nothing for too long.
+type silence struct {
+	timer  *time.Timer
+	limit  time.Duration
+	cancel context.CancelCauseFunc
+}
+
+// listen limits the silence of a request that reads. What runs the log again may
+// be silent for as long as a store is away.
+func (r *remoteLog) listen(ctx context.Context, method string) (context.Context, *silence) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	s := &silence{limit: math.MaxInt64, cancel: cancel}
+	if method == http.MethodGet {
+		s.limit = r.patience
+	}
+	s.timer = time.AfterFunc(s.limit, func() {
+		cancel(fmt.Errorf("the admin listener at %s has said nothing for %s: the receiver is stopped or stuck, or another program listens there; name the right one with --admin",
+			r.base.Host, s.limit))
+	})
+	return ctx, s
+}
+
+func (s *silence) pause()  { s.timer.Stop() }
+func (s *silence) resume() { s.timer.Reset(s.limit) }
+
+func (s *silence) end() {
+	s.timer.Stop()
+	s.cancel(nil)
+}
 
 // ask sends a request and gives the body of an answer that is good. Who calls
 // has to close it.
@@ -78,6 +117,8 @@ func (r *remoteLog) ask(ctx context.Context, method, path string, query url.Valu
 
 // one asks for an answer of one value.
 func (r *remoteLog) one(ctx context.Context, method, path string, query url.Values, into any) error {
+	ctx, silence := r.listen(ctx, method)
+	defer silence.end()
 	body, err := r.ask(ctx, method, path, query)
 	if err != nil {
 		return err
@@ -102,8 +143,8 @@ func (r *remoteLog) decode(ctx context.Context, decoder *json.Decoder, into any)
 // stream asks for an answer of many lines, the last of which says that it is
 // the last.
 func (r *remoteLog) stream(ctx context.Context, method, path string, query url.Values, handle func(*logLine) error) error {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel() // so that an answer that is no longer wanted ends at once
+	ctx, silence := r.listen(ctx, method)
+	defer silence.end() // so that an answer that is no longer wanted ends at once
 	body, err := r.ask(ctx, method, path, query)
 	if err != nil {
 		return err
@@ -115,6 +156,7 @@ func (r *remoteLog) stream(ctx context.Context, method, path string, query url.V
 		if err := r.decode(ctx, decoder, &line); err != nil {
 			return err
 		}
+		silence.pause() // while the line is handled
 		switch {
 		case line.Error != "":
 			return errors.New(line.Error)
@@ -124,6 +166,7 @@ func (r *remoteLog) stream(ctx context.Context, method, path string, query url.V
 		if err := handle(&line); err != nil {
 			return err
 		}
+		silence.resume()
 	}
 }
 
