@@ -57,10 +57,12 @@ type soak struct {
 
 	mu          sync.Mutex
 	acked, seen bitmap // by webhook and slot
-	// recent are the last events seen, which may come again after a kill: the
-	// socket goes on a little before the place where it was cut.
+	// recent are the last events seen, which may come again over another
+	// connection: the socket goes on a little before the place where it was cut.
+	// Over the same one, whose events are current, none may.
 	recent  map[uint64]bool
 	order   []uint64
+	current bitmap
 	doubled int
 	events  int64
 	// last is where the subscriber goes on.
@@ -118,6 +120,7 @@ func (s *soak) subscribe(ctx context.Context, token string) {
 			time.Sleep(20 * time.Millisecond)
 			continue
 		}
+		s.connected()
 		stop := context.AfterFunc(ctx, func() { _ = conn.Close() })
 		for err == nil {
 			var e struct {
@@ -134,6 +137,13 @@ func (s *soak) subscribe(ctx context.Context, token string) {
 	}
 }
 
+// connected begins another connection.
+func (s *soak) connected() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.current = nil
+}
+
 func (s *soak) see(id, kind, wamid, status string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -147,7 +157,8 @@ func (s *soak) see(id, kind, wamid, status string) {
 		slot += 1 + uint64(slices.Index(soakStatuses, status))
 	}
 	s.events++
-	if !s.seen.add(slot) && !s.recent[slot] {
+	fresh := s.seen.add(slot)
+	if again := !s.current.add(slot); again || !fresh && !s.recent[slot] {
 		s.doubled++
 	}
 	if s.recent[slot] {
@@ -158,6 +169,30 @@ func (s *soak) see(id, kind, wamid, status string) {
 		delete(s.recent, s.order[0])
 		s.order = s.order[1:]
 	}
+}
+
+// TestSoakCounts: an event that comes again over one connection is doubled, and
+// so is one that lies far back over another; one that lies a little back is not.
+func TestSoakCounts(t *testing.T) {
+	s := &soak{recent: map[uint64]bool{}}
+	see := func(n, want int) {
+		t.Helper()
+		if s.see("id", event.MessageNew, fmt.Sprintf("wamid.soak%d", n), ""); s.doubled != want {
+			t.Errorf("%d doubled, want %d", s.doubled, want)
+		}
+	}
+	see(1, 0)
+	see(2, 0)
+	see(1, 1)
+	s.connected()
+	see(2, 1)
+	see(2, 2)
+	for n := range recentEvents {
+		see(n+3, 2)
+	}
+	s.connected()
+	see(1, 3)
+	see(4, 3)
 }
 
 // missing is how many events were acked and not seen.
