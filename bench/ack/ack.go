@@ -194,6 +194,7 @@ func measure(ctx context.Context, cfg Config, t *Target, kind string, size, conn
 		return Sample{}, err
 	}
 	watch := newWatch(t, kind)
+	defer watch.close()
 	// The processor time of the warm-up is left out.
 	warm := load.Closed(ctx, campaign, t.Public, connections, 0, cfg.Warmup)
 	if err := warm.Clean(); err != nil {

@@ -79,10 +79,17 @@ func (w *watch) follow(ctx context.Context) {
 	}
 }
 
+// close ends the following, if it was begun; it may be called twice.
+func (w *watch) close() {
+	if w.stop != nil {
+		w.stop()
+	}
+	w.done.Wait()
+}
+
 // end fills in what the receiver used and did for the webhooks acked.
 func (w *watch) end(s *Sample, acked int64) error {
-	w.stop()
-	w.done.Wait()
+	w.close()
 	processor, err := processorTime(w.target.PID)
 	if err != nil {
 		return err
