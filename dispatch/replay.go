@@ -168,12 +168,19 @@ func (r *Replayer) extent(ctx context.Context, q ReplayRequest) (ReplayProgress,
 func (r *Replayer) dispatched(ctx context.Context, lane wal.Lane) (uint64, error) {
 	ctx, cancel := context.WithTimeout(ctx, r.cfg.ApplyTimeout)
 	defer cancel()
-	through := r.log.Head(lane)
 	cursors, err := r.store.Cursors(ctx, store.Source{Node: r.log.Node(), Lane: lane.String()})
 	if err != nil {
 		return 0, fmt.Errorf("find how far %s is dispatched: %w", lane, err)
 	}
+	held := extent{first: r.log.First(lane), head: r.log.Head(lane)} // read after the cursors: none is beyond it
+	through := held.head
 	for _, c := range cursors {
+		switch v, err := judge(c, through, held, func(seq uint64) (uint64, error) { return r.log.Hash(lane, seq) }); {
+		case err != nil:
+			return 0, fmt.Errorf("find how far %s is dispatched: %w", lane, err)
+		case v == foreign: // it says nothing of this log
+			return 0, nil
+		}
 		through = min(through, c.Seq)
 	}
 	return through, nil
@@ -270,10 +277,10 @@ func (r *Replayer) step(ctx context.Context, lane wal.Lane, records []wal.Record
 // decode gives a record's events, and how many items of it are dead.
 func (r *Replayer) decode(lane wal.Lane, record *wal.Record) (events []event.Event, dead int, err error) {
 	// A record that ended the process must not end it again.
-	switch _, err := r.log.DeadLetter(lane, record.Seq, wal.WholeRecord); {
-	case err == nil:
+	switch letter, err := r.log.DeadLetter(lane, record.Seq, wal.WholeRecord); {
+	case err == nil && letter.Received.Equal(record.Received):
 		return nil, 1, nil
-	case !errors.Is(err, wal.ErrNotFound):
+	case err != nil && !errors.Is(err, wal.ErrNotFound):
 		return nil, 0, err
 	}
 	events, items := meta.Decode(record.Received, record.Body)

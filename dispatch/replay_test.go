@@ -118,21 +118,12 @@ func TestReplayRepairs(t *testing.T) {
 	r := newRig(t)
 	r.messages(50)
 	r.status("wamid.s", "read")
-	node := r.log.Node()
 	for _, lane := range wal.Lanes {
 		hash, err := r.log.Hash(lane, r.log.Head(lane))
 		if err != nil {
 			t.Fatal(err)
 		}
-		for p := range testPartitions {
-			_, err := r.store.Apply(t.Context(), &store.Batch{
-				Source: store.Source{Node: node, Lane: lane.String()}, Partition: p,
-				To: store.Cursor{Seq: r.log.Head(lane), Hash: hash},
-			})
-			if err != nil {
-				t.Fatal(err)
-			}
-		}
+		r.setCursors(lane, store.Cursor{Seq: r.log.Head(lane), Hash: hash})
 	}
 	r.start()
 	r.eventually("level", func() bool { return r.d.Behind() == [2]uint64{} })
@@ -154,6 +145,39 @@ func TestReplayRepairs(t *testing.T) {
 	}
 	if r.rewinds() != 0 {
 		t.Error("a replay moved cursors")
+	}
+}
+
+// setCursors gives a lane's partitions a cursor without its events.
+func (r *rig) setCursors(lane wal.Lane, to store.Cursor) {
+	r.t.Helper()
+	source := store.Source{Node: r.log.Node(), Lane: lane.String()}
+	for p := range testPartitions {
+		if _, err := r.store.Apply(r.t.Context(), &store.Batch{Source: source, Partition: p, To: to}); err != nil {
+			r.t.Fatal(err)
+		}
+	}
+}
+
+// TestReplayOfAnotherLog has a store that knows this log in another state, as
+// before it lost its tail: nothing of it is known to be dispatched. A letter of a
+// record that was lost does not stand for the record that has its sequence now.
+func TestReplayOfAnotherLog(t *testing.T) {
+	r := newRig(t)
+	r.messages(3)
+	lost := wal.DeadLetter{Lane: wal.Express, Seq: 2, Item: wal.WholeRecord, Received: time.Now().Add(-time.Hour), Reason: "once"}
+	if _, err := r.log.Bury(lost); err != nil {
+		t.Fatal(err)
+	}
+	r.setCursors(wal.Express, store.Cursor{Seq: 3, Hash: 1})
+	if done := r.replay(ReplayRequest{Lane: wal.Express}); done.Records != 0 || done.Undispatched != 3 {
+		t.Errorf("replayed %+v", done)
+	}
+	r.start() // which finds out
+	r.wantMessages(3)
+	r.eventually("level", func() bool { return r.d.Behind() == [2]uint64{} })
+	if done := r.replay(ReplayRequest{Lane: wal.Express}); done.Duplicate != 3 || done.Dead != 0 {
+		t.Errorf("replayed %+v", done)
 	}
 }
 
