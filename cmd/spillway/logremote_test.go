@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -18,7 +19,7 @@ import (
 // which one it is. What runs the log again may take longer.
 func TestRemoteLogIsSilent(t *testing.T) {
 	const patience = 100 * time.Millisecond
-	begin := ""
+	var begin atomic.Value // what an answer begins with
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", "application/x-ndjson")
 		if r.Method == http.MethodPost {
@@ -26,8 +27,8 @@ func TestRemoteLogIsSilent(t *testing.T) {
 			_, _ = io.WriteString(w, `{"end":true}`)
 			return
 		}
-		if begin != "" {
-			_, _ = io.WriteString(w, begin)
+		if text := begin.Load().(string); text != "" {
+			_, _ = io.WriteString(w, text)
 			_ = http.NewResponseController(w).Flush()
 		}
 		<-r.Context().Done()
@@ -39,7 +40,8 @@ func TestRemoteLogIsSilent(t *testing.T) {
 	}
 	remote.patience = patience
 	name := deadName{Lane: wal.Bulk, Seq: 1}
-	for _, begin = range []string{"", `{"letter":{}}` + "\n" + `{"lane":"bu`} {
+	for _, text := range []string{"", `{"letter":{}}` + "\n" + `{"lane":"bu`} {
+		begin.Store(text)
 		for what, ask := range map[string]func(context.Context) error{
 			"stat":    func(ctx context.Context) error { _, err := remote.Stat(ctx); return err },
 			"letter":  func(ctx context.Context) error { _, err := remote.DeadLetter(ctx, name); return err },
@@ -51,7 +53,7 @@ func TestRemoteLogIsSilent(t *testing.T) {
 			ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 			err := ask(ctx)
 			cancel()
-			if begin != "" && (what == "stat" || what == "letter") { // they have their one value
+			if text != "" && (what == "stat" || what == "letter") { // they have their one value
 				continue
 			}
 			if want := fmt.Sprintf("the admin listener at %s has said nothing for %s", remote.base.Host, patience); err == nil || !strings.HasPrefix(err.Error(), want) {
