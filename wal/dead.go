@@ -42,7 +42,7 @@ const (
 	deadVersion   = 1
 	deadHeader    = 15
 	deadCountSize = 16
-	// deadStep bounds the dead letters deleted in one batch.
+	// deadStep bounds the dead letters deleted in one batch, groupBytes their bytes.
 	deadStep = 1000
 )
 
@@ -232,19 +232,26 @@ func (l *Log) DeadLetter(lane Lane, seq uint64, item int) (DeadLetter, error) {
 // Unbury removes dead letters by Lane, Seq and Item, and returns nil only when
 // that survives power loss. What is not kept is no error.
 func (l *Log) Unbury(letters ...DeadLetter) error {
-	err := l.do(func(batch *pebble.Batch) error {
-		for i := range letters {
-			key := deadKey(letters[i].Lane, letters[i].Seq, letters[i].Item)
+	keys := make([][]byte, len(letters))
+	for i := range letters {
+		keys[i] = deadKey(letters[i].Lane, letters[i].Seq, letters[i].Item)
+	}
+	if err := l.removeDead(keys); err != nil {
+		return fmt.Errorf("remove dead letters: %w", err)
+	}
+	return nil
+}
+
+// removeDead removes the dead letters that are still there.
+func (l *Log) removeDead(keys [][]byte) error {
+	return l.do(func(batch *pebble.Batch) error {
+		for _, key := range keys {
 			if err := l.committer.unbury(batch, key); err != nil {
 				return err
 			}
 		}
 		return l.putDeadCount(batch)
 	})
-	if err != nil {
-		return fmt.Errorf("remove dead letters: %w", err)
-	}
-	return nil
 }
 
 // unbury removes a dead letter with the batch, and from the count.
@@ -269,51 +276,40 @@ func (c *committer) unbury(batch *pebble.Batch, key []byte) error {
 // errEnough ends a walk.
 var errEnough = errors.New("enough")
 
-// trimDead deletes the dead letters of records received before cutoff.
+// trimDead deletes the dead letters of records received before cutoff, in steps.
 func (l *Log) trimDead(cutoff int64) error {
 	for _, lane := range Lanes {
 		for {
-			n, err := l.trimDeadStep(lane, cutoff)
+			keys, err := l.oldDead(lane, cutoff)
+			if err == nil && len(keys) == 0 {
+				break
+			}
+			if err == nil {
+				err = l.removeDead(keys)
+			}
 			if err != nil {
 				return fmt.Errorf("trim dead letters: %w", err)
-			}
-			if n < deadStep {
-				break
 			}
 		}
 	}
 	return nil
 }
 
-// trimDeadStep deletes the oldest dead letters of a lane, deadStep at most, and
-// returns how many. They stand in the order of their records, so that the first
-// that is young enough ends the search.
-func (l *Log) trimDeadStep(lane Lane, cutoff int64) (int, error) {
-	var keys [][]byte
-	var bytes int64
-	lower := []byte{deadPrefix + byte(lane)}
-	err := l.walkDead(lower, []byte{lower[0] + 1}, func(key, value []byte) error {
-		if len(keys) == deadStep || len(value) < deadHeader || deadReceived(value).UnixNano() >= cutoff {
+// oldDead gives the keys of the oldest dead letters of a lane, one step of them,
+// for the committer reads each again. They stand in the order of their records,
+// so that the first that is young enough ends the search.
+func (l *Log) oldDead(lane Lane, cutoff int64) (keys [][]byte, err error) {
+	lower, bytes := []byte{deadPrefix + byte(lane)}, 0
+	err = l.walkDead(lower, []byte{lower[0] + 1}, func(key, value []byte) error {
+		if len(keys) == deadStep || bytes > groupBytes || len(value) < deadHeader || deadReceived(value).UnixNano() >= cutoff {
 			return errEnough
 		}
 		keys = append(keys, append([]byte{}, key...))
-		bytes += int64(len(key) + len(value))
+		bytes += len(value)
 		return nil
 	})
-	if err != nil && !errors.Is(err, errEnough) {
-		return 0, err
+	if errors.Is(err, errEnough) {
+		err = nil
 	}
-	if len(keys) == 0 {
-		return 0, nil
-	}
-	return len(keys), l.do(func(batch *pebble.Batch) error {
-		l.deadCount.Add(-int64(len(keys)))
-		l.deadBytes.Add(-bytes)
-		for _, key := range keys {
-			if err := batch.Delete(key, nil); err != nil {
-				return err
-			}
-		}
-		return l.putDeadCount(batch)
-	})
+	return keys, err
 }

@@ -381,6 +381,40 @@ func TestDeadLettersMany(t *testing.T) {
 	}
 }
 
+// TestTrimDeadRemoved: a letter that is removed between the look at its age and
+// its deletion is counted off once, on disk as well.
+func TestTrimDeadRemoved(t *testing.T) {
+	config := memConfig()
+	k := newClock(&config)
+	l, err := Open(config, nil, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	gone, old := letter(Bulk, 1, 0, k.at), letter(Bulk, 2, 0, k.at)
+	young := letter(Bulk, 3, 0, k.at.Add(time.Hour))
+	if err := bury(l, gone, old, young); err != nil {
+		t.Fatal(err)
+	}
+	keys, err := l.oldDead(Bulk, k.at.Add(time.Minute).UnixNano())
+	if err != nil || len(keys) != 2 {
+		t.Fatalf("%d keys, %v", len(keys), err)
+	}
+	if err := l.Unbury(gone); err != nil {
+		t.Fatal(err)
+	}
+	if err := l.removeDead(keys); err != nil {
+		t.Fatal(err)
+	}
+	want := []string{"bulk 3 0 no id"}
+	if got := listDead(t, l); fmt.Sprint(got) != fmt.Sprint(want) {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	closeLog(t, l)
+	if got := listDead(t, open(t, config)); fmt.Sprint(got) != fmt.Sprint(want) {
+		t.Errorf("after a restart %q, want %q", got, want)
+	}
+}
+
 // TestRenewWhileTrimming: a new identity ends all releases, and so must not come
 // between the look at them and the trim.
 func TestRenewWhileTrimming(t *testing.T) {
