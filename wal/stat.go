@@ -1,6 +1,7 @@
 package wal
 
 import (
+	"errors"
 	"fmt"
 	"math"
 	"time"
@@ -74,7 +75,17 @@ func (l *Log) Stats() (Stats, error) {
 	return s, nil
 }
 
+// laneStats reads a lane's figures, again where it was trimmed meanwhile.
 func (l *Log) laneStats(lane Lane) (LaneStats, error) {
+	for {
+		s, err := l.readLaneStats(lane)
+		if !errors.Is(err, ErrTrimmed) {
+			return s, err
+		}
+	}
+}
+
+func (l *Log) readLaneStats(lane Lane) (LaneStats, error) {
 	state := l.lanes[lane]
 	first, head := l.First(lane), l.Head(lane)
 	s := LaneStats{

@@ -3,6 +3,7 @@ package wal
 import (
 	"errors"
 	"io/fs"
+	"sync"
 	"testing"
 	"time"
 )
@@ -51,6 +52,30 @@ func TestStats(t *testing.T) {
 	if s.Node != l.Node() || s.DeadLetters != 1 || s.DeadBytes <= 0 || s.MaxBytes != config.MaxBytes {
 		t.Errorf("%+v", s)
 	}
+}
+
+// TestStatsWhileTrimming: the first record may go while the figures are read.
+func TestStatsWhileTrimming(t *testing.T) {
+	config := memConfig()
+	l := open(t, config)
+	const records = 2000
+	appendMany(t, l, Bulk, records, 10)
+	l.Release(Bulk, records)
+	var group sync.WaitGroup
+	group.Go(func() {
+		for seq := uint64(1); seq <= records; seq++ {
+			if err := l.trimLane(Bulk, seq); err != nil {
+				t.Error(err)
+				return
+			}
+		}
+	})
+	for l.First(Bulk) <= records && !t.Failed() {
+		if s, err := l.Stats(); err != nil {
+			t.Errorf("first %d: %v", s.Lanes[Bulk].First, err)
+		}
+	}
+	group.Wait()
 }
 
 // TestReadOnly: what a log held is read, and nothing is changed.
