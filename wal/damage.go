@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"strings"
 
 	"github.com/cockroachdb/pebble/v2"
 )
@@ -33,12 +34,20 @@ func (l *Log) explain(err error) error {
 	return fmt.Errorf("%w: %s is damaged (%s): %w", ErrCorrupt, file, afterDamage, err)
 }
 
-// explainOpen does so for an error of opening, where anything but a refusal of
-// the operating system means that files are damaged or missing.
+// explainOpen does so for an error of opening. Whatever is not known to be damage
+// stays as it is: to restore a folder that is whole, or to leave it for an empty
+// one, would lose records.
 func (l *Log) explainOpen(err error) error {
-	var refused *fs.PathError
-	if err == nil || l.hasFailed() || errors.As(err, &refused) && !errors.Is(err, fs.ErrNotExist) || errors.As(err, &pebble.ErrMissingWALRecoveryDir{}) {
+	if err == nil || l.hasFailed() || !isDamage(err) {
 		return err
 	}
-	return fmt.Errorf("%w: a file is damaged or missing (%s): %w", ErrCorrupt, afterDamage, err)
+	// The cause is not wrapped: a file that is missing is no missing log.
+	return fmt.Errorf("%w: a file is damaged or missing (%s): %v", ErrCorrupt, afterDamage, err)
+}
+
+// isDamage reports whether an error of opening means that a file is damaged or
+// missing. For a table of the wrong size Pebble has no error to compare with.
+func isDamage(err error) bool {
+	return pebble.IsCorruptionError(err) || errors.Is(err, fs.ErrNotExist) ||
+		errors.Is(err, pebble.ErrDBNotPristine) || strings.Contains(err.Error(), "object size mismatch")
 }

@@ -3,6 +3,7 @@ package wal
 import (
 	"context"
 	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -51,6 +52,11 @@ func flip(share float64) func(string) error {
 	}
 }
 
+// rename gives a file another name in its folder.
+func rename(name string) func(string) error {
+	return func(path string) error { return os.Rename(path, filepath.Join(filepath.Dir(path), name)) }
+}
+
 // TestDamage: what can be seen stops the start or the read, and names the file
 // and what to do.
 func TestDamage(t *testing.T) {
@@ -64,15 +70,28 @@ func TestDamage(t *testing.T) {
 		"table cut short":          {"*.sst", func(p string) error { return os.Truncate(p, 1000) }, ".sst"},
 		"manifest flipped":         {"MANIFEST-*", flip(0.1), "damaged or missing"},
 		"manifest missing":         {"MANIFEST-*", os.Remove, "MANIFEST"},
+		"manifest's name damaged":  {"marker.manifest.*", rename("marker.manifest.000099.MANIFOLD"), "MANIFOLD"},
+		"format missing":           {"marker.format-version.*", os.Remove, "pristine"},
+		"commit log flipped":       {"*.log", flip(0.1), "invalid chunk"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			config := damagedLog(t, c.file, c.damage)
 			config.OnFatal = func(err error) { t.Errorf("fatal: %v", err) }
 			err := readWhole(t, config)
-			if !errors.Is(err, ErrCorrupt) || !strings.Contains(err.Error(), c.names) || !strings.Contains(err.Error(), "restore") {
+			if !errors.Is(err, ErrCorrupt) || errors.Is(err, fs.ErrNotExist) || !strings.Contains(err.Error(), c.names) || !strings.Contains(err.Error(), "restore") {
 				t.Errorf("%v", err)
 			}
 		})
+	}
+}
+
+// TestNotDamage: what Pebble refuses for another reason is not called damage, for
+// the advice that comes with that would lose a log that is whole.
+func TestNotDamage(t *testing.T) {
+	config := damagedLog(t, "marker.format-version.*", rename("marker.format-version.000099.099"))
+	_, err := Open(config, nil, nil)
+	if err == nil || errors.Is(err, ErrCorrupt) || !strings.Contains(err.Error(), "unknown format major version 99") || strings.Contains(err.Error(), "restore") {
+		t.Errorf("a folder of a newer version: %v", err)
 	}
 }
 
