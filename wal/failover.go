@@ -28,10 +28,8 @@ const (
 
 // failover lets Pebble write its log to the second folder.
 func (l *Log) failover(first *haltFS) *pebble.WALFailoverOptions {
-	second := &haltFS{FS: l.config.FS, fail: l.fail, other: first}
-	first.other = second
 	return &pebble.WALFailoverOptions{
-		Secondary: wal.Dir{FS: second, Dirname: l.config.FailoverDir},
+		Secondary: wal.Dir{FS: first.spare(l.config.FS), Dirname: l.config.FailoverDir},
 		FailoverOptions: wal.FailoverOptions{
 			UnhealthySamplingInterval: stallSampling,
 			UnhealthyOperationLatencyThreshold: func() (time.Duration, bool) {

@@ -15,8 +15,8 @@ import (
 )
 
 // TestAnyWriteFails lets each single write, sync, creation, renaming or removal
-// of a small load fail in turn, once or from then on. Whatever Pebble makes of
-// it: what was acknowledged is found by a healthy disk afterwards, whether what
+// of a small load fail in turn, once or from then on, with one folder or two.
+// Whatever Pebble makes of it: what was acknowledged is found by a healthy disk afterwards, whether what
 // was not synced is lost or kept, and the log fails at most once and aloud.
 func TestAnyWriteFails(t *testing.T) {
 	seed := uint64(time.Now().UnixNano())
@@ -26,31 +26,35 @@ func TestAnyWriteFails(t *testing.T) {
 	if os.Getenv("SPILLWAY_TEST_FULL") != "" {
 		runs = 500 // each that fails keeps its memory
 	}
-	_, all := faultRun(t, math.MaxInt64, true)
+	configs := []func() Config{memConfig, failoverConfig}
+	var all [2]int64 // operations without and with a second folder
+	for i, config := range configs {
+		_, all[i] = faultRun(t, config, math.MaxInt64, true)
+	}
 	failed := 0
 	for i := range runs {
-		at, once := int64(i), random.IntN(2) == 0
+		second, at, once := i%2, int64(i/2), random.IntN(2) == 0
 		if i >= runs/2 {
-			at = random.Int64N(all)
+			at = random.Int64N(all[second])
 		}
-		if halted, _ := faultRun(t, at, once); halted {
+		if halted, _ := faultRun(t, configs[second], at, once); halted {
 			failed++
 		}
 		if t.Failed() {
-			t.Fatalf("operation %d fails, once %t", at, once)
+			t.Fatalf("operation %d fails, once %t, second folder %t", at, once, second == 1)
 		}
 	}
 	if failed == 0 {
 		t.Error("no run failed the log")
 	}
-	t.Logf("%d of %d runs, over %d operations, failed the log", failed, runs, all)
+	t.Logf("%d of %d runs, over %v operations, failed the log", failed, runs, all)
 }
 
 // faultRun reports whether the log failed, and how many operations there were.
-func faultRun(t *testing.T, at int64, once bool) (failed bool, all int64) {
+func faultRun(t *testing.T, makeConfig func() Config, at int64, once bool) (failed bool, all int64) {
 	mem := vfs.NewCrashableMem()
 	var operations atomic.Int64
-	config := memConfig()
+	config := makeConfig()
 	config.FS = errorfs.Wrap(mem, errorfs.InjectorFunc(func(op errorfs.Op) error {
 		if op.Kind.ReadOrWrite() != errorfs.OpIsWrite {
 			return nil
@@ -91,7 +95,7 @@ func faultRun(t *testing.T, at int64, once bool) (failed bool, all int64) {
 	}
 	_ = l.Close()
 	for _, percent := range []int{0, 100} {
-		healthy := memConfig()
+		healthy := makeConfig()
 		healthy.FS = mem.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: percent, RNG: rand.New(rand.NewPCG(1, uint64(at)))})
 		checkAcked(t, healthy, acked)
 	}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 	"sync/atomic"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 )
@@ -15,28 +16,83 @@ import (
 // wait are answered and main has been told. The goroutine stays, as in Fatalf.
 //
 // With a second folder for the commit log Pebble itself writes what failed once
-// more, to the other one. Then an error is handed to it, and only that of a
-// folder whose other one failed too, and has not worked since, fails the log.
+// more, to the other one. But it looks for errors every stallSampling alone, and
+// where it closes a commit log before it has seen one, it panics all the same. So
+// an error is held back, which is a stall to Pebble, until it has left that
+// commit log for one in the other folder: the error of a log that it has left
+// harms nothing. Where it stays, or the other folder failed too and has not
+// worked since, the log fails. So it does where an entry of the first folder
+// cannot be synced: tables are there too, and no other folder helps.
 type haltFS struct {
 	vfs.FS
-	fail func(error)
+	fail   func(error)
+	failed func() bool
 
-	// other is that of the second folder, nil without one.
+	// other is that of the second folder, or of the first; nil without a second.
 	other *haltFS
+	// second is true for that of the second folder, which has commit logs alone.
+	second bool
 	// broken: the last operation on a commit log failed.
 	broken atomic.Bool
+	// made counts the commit logs of both folders, and own is the last of this
+	// one: Pebble has left it where made is greater.
+	made *atomic.Int64
+	own  atomic.Int64
 }
 
-// halt returns err, nil or not, where the log can go on.
-func (h *haltFS) halt(what, name string, err error) error {
+const (
+	// holdLimit is how long an error is held back. Pebble leaves a disk that stalls
+	// after stallThreshold, and once it has come back to it after twice as long as
+	// the time before: 2.4 s at the fifth time between two memtables, after which
+	// it stays with the second disk.
+	holdLimit = 5 * time.Second
+	holdCheck = 5 * time.Millisecond
+)
+
+// spare gives that of a second folder for the commit log.
+func (h *haltFS) spare(files vfs.FS) *haltFS {
+	h.made = new(atomic.Int64)
+	h.other = &haltFS{FS: files, fail: h.fail, failed: h.failed, other: h, second: true, made: h.made}
+	return h.other
+}
+
+// halt returns err, nil or not, where the log can go on. number is that of the
+// commit log.
+func (h *haltFS) halt(what, name string, number int64, err error) error {
 	if err == nil {
 		h.broken.Store(false)
 		return nil
 	}
 	h.broken.Store(true)
-	if h.other != nil && !h.other.broken.Load() {
+	if h.other != nil && !h.other.broken.Load() && h.hold(number) {
 		return err
 	}
+	return h.stop(what, name, err)
+}
+
+// haltFolder does so for a folder.
+func (h *haltFS) haltFolder(what, name string, err error) error {
+	switch own := h.own.Load(); {
+	case h.second && own > 0:
+		return h.halt(what, name, own, err)
+	case err == nil || h.second: // Open tells
+		return err
+	}
+	return h.stop(what, name, err)
+}
+
+// hold waits until Pebble has left a commit log; false where it does not.
+func (h *haltFS) hold(number int64) bool {
+	for end := time.Now().Add(holdLimit); h.made.Load() <= number; time.Sleep(holdCheck) {
+		if time.Now().After(end) {
+			return false
+		}
+	}
+	return true
+}
+
+// stop fails the log.
+func (h *haltFS) stop(what, name string, err error) error {
 	h.fail(fmt.Errorf("%s %s: %w", what, name, err))
 	select {}
 }
@@ -49,24 +105,33 @@ func (h *haltFS) Unwrap() vfs.FS { return h.FS }
 
 // Create guards the commit log.
 func (h *haltFS) Create(name string, category vfs.DiskWriteCategory) (vfs.File, error) {
-	file, err := h.FS.Create(name, category)
-	return h.guard("create", name, file, err)
+	return h.guard(name, func() (vfs.File, error) { return h.FS.Create(name, category) })
 }
 
 // ReuseForWrite guards the commit log.
 func (h *haltFS) ReuseForWrite(old, name string, category vfs.DiskWriteCategory) (vfs.File, error) {
-	file, err := h.FS.ReuseForWrite(old, name, category)
-	return h.guard("create", name, file, err)
+	return h.guard(name, func() (vfs.File, error) { return h.FS.ReuseForWrite(old, name, category) })
 }
 
-func (h *haltFS) guard(what, name string, file vfs.File, err error) (vfs.File, error) {
+// guard numbers a commit log before it is made: by then Pebble has left the one
+// before it.
+func (h *haltFS) guard(name string, create func() (vfs.File, error)) (vfs.File, error) {
 	if !isCommitLog(name) {
-		return file, err
+		return create()
 	}
-	if err := h.halt(what, name, err); err != nil {
+	if h.failed() { // what waits for ever is a stall to Pebble
+		select {}
+	}
+	var number int64
+	if h.other != nil {
+		number = h.made.Add(1)
+		h.own.Store(number)
+	}
+	file, err := create()
+	if err := h.halt("create", name, number, err); err != nil {
 		return nil, err
 	}
-	return &haltFile{File: file, fs: h, name: name}, nil
+	return &haltFile{File: file, fs: h, name: name, number: number}, nil
 }
 
 // OpenDir guards the syncs of folders: a commit log is only there with its
@@ -76,39 +141,55 @@ func (h *haltFS) OpenDir(name string) (vfs.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &haltFile{File: dir, fs: h, name: name}, nil
+	return &haltFile{File: dir, fs: h, name: name, folder: true}, nil
 }
 
 // haltFile is a commit log or a folder.
 type haltFile struct {
 	vfs.File
-	fs   *haltFS
-	name string
+	fs     *haltFS
+	name   string
+	folder bool
+	number int64 // of a commit log
+}
+
+func (f *haltFile) halt(what string, err error) error {
+	if f.folder {
+		return f.fs.haltFolder(what, f.name, err)
+	}
+	return f.fs.halt(what, f.name, f.number, err)
 }
 
 func (f *haltFile) Write(p []byte) (int, error) {
 	n, err := f.File.Write(p)
-	return n, f.fs.halt("write", f.name, err)
+	return n, f.halt("write", err)
 }
 
-func (f *haltFile) Sync() error {
-	return f.fs.halt("sync", f.name, f.File.Sync())
-}
+func (f *haltFile) Sync() error { return f.halt("sync", f.File.Sync()) }
 
-func (f *haltFile) SyncData() error {
-	return f.fs.halt("sync", f.name, f.File.SyncData())
-}
+func (f *haltFile) SyncData() error { return f.halt("sync", f.File.SyncData()) }
 
 func (f *haltFile) SyncTo(length int64) (bool, error) {
 	full, err := f.File.SyncTo(length)
-	return full, f.fs.halt("sync", f.name, err)
+	return full, f.halt("sync", err)
 }
 
+// Stat fails the log even where there is a second folder, for Pebble does not
+// notice: it would write to neither.
 func (f *haltFile) Stat() (vfs.FileInfo, error) {
 	info, err := f.File.Stat()
-	return info, f.fs.halt("look at", f.name, err)
+	if err != nil {
+		return nil, f.fs.stop("look at", f.name, err)
+	}
+	return info, nil
 }
 
+// Close tells no error where there is a second folder, for Pebble panics of it.
+// It has synced the file before, or has told the error of that.
 func (f *haltFile) Close() error {
-	return f.fs.halt("close", f.name, f.File.Close())
+	err := f.File.Close()
+	if f.fs.other != nil {
+		return nil
+	}
+	return f.halt("close", err)
 }

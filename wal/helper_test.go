@@ -29,8 +29,10 @@ func open(t testing.TB, config Config) *Log {
 	t.Helper()
 	before := goleak.IgnoreCurrent()
 	// One that failed may still try its folders in turn, and stay in each.
-	halted := goleak.IgnoreAnyFunction("spillway/wal.(*haltFS).halt")
-	t.Cleanup(func() { goleak.VerifyNone(t, before, halted) })
+	held := goleak.IgnoreAnyFunction("spillway/wal.(*haltFS).hold")
+	halted := goleak.IgnoreAnyFunction("spillway/wal.(*haltFS).stop")
+	refused := goleak.IgnoreAnyFunction("spillway/wal.(*haltFS).guard")
+	t.Cleanup(func() { goleak.VerifyNone(t, before, held, halted, refused) })
 	l, err := Open(config, nil, prometheus.NewRegistry())
 	if err != nil {
 		t.Fatal(err)

@@ -31,7 +31,7 @@ const (
 // disk is to be free for the next sync, not the processor busy), filters nor a
 // large cache; and nothing but a full set of memtables may hold up a commit.
 func (l *Log) options() *pebble.Options {
-	files := &haltFS{FS: vfs.OnDiskFull(l.config.FS, l.space.giveBallast), fail: l.fail}
+	files := &haltFS{FS: vfs.OnDiskFull(l.config.FS, l.space.giveBallast), fail: l.fail, failed: l.hasFailed}
 	o := &pebble.Options{
 		EventListener:               &pebble.EventListener{DataCorruption: l.reportDamage},
 		FS:                          files,
