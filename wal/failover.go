@@ -3,14 +3,10 @@ package wal
 import (
 	"errors"
 	"fmt"
-	"io"
-	"io/fs"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2"
-	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/cockroachdb/pebble/v2/wal"
-	"github.com/google/uuid"
 )
 
 const (
@@ -21,9 +17,6 @@ const (
 	stallSampling  = 25 * time.Millisecond
 	// The first disk is used again after this long without a slow probe.
 	healthyFor = 15 * time.Second
-
-	// ownerName is a file in both folders that says that they belong together.
-	ownerName = "FAILOVER-OWNER"
 )
 
 // failover lets Pebble write its log to the second folder.
@@ -48,86 +41,46 @@ func (l *Log) openFrom(o *pebble.Options) (*pebble.DB, error) {
 	if !errors.As(err, &missing) {
 		return db, l.explainOpen(err)
 	}
-	if _, statErr := l.config.FS.Stat(missing.Dir); statErr != nil {
-		return nil, fmt.Errorf("records may be in %s, which was log.failover_dir before: bring that folder back, and set log.failover_dir to it or leave it to be read: %w",
-			missing.Dir, statErr)
-	}
-	if err := l.checkOwner(missing.Dir, false); err != nil {
+	dir, err := l.recoveryDir(missing.Dir)
+	if err != nil {
 		return nil, err
 	}
-	l.logger.Info("reading what an earlier log.failover_dir holds", "dir", missing.Dir)
+	l.logger.Info("reading what an earlier log.failover_dir holds", "dir", dir)
 	o = l.options()
-	o.WALRecoveryDirs = []wal.Dir{{FS: l.config.FS, Dirname: missing.Dir}}
+	o.WALRecoveryDirs = []wal.Dir{{FS: l.config.FS, Dirname: dir}}
 	db, err = pebble.Open(l.config.Dir, o)
 	return db, l.explainOpen(err)
 }
 
-// lockFailover makes and locks the second folder, and makes sure that it is this
-// log's: the commit logs of another one would be taken for its own.
+// recoveryDir makes sure that what was the second folder is there, and this
+// log's.
+func (l *Log) recoveryDir(was string) (dir string, err error) {
+	_, _, v, err := l.findSecond(was)
+	switch {
+	case err != nil:
+		return "", err
+	case v == fresh: // the log's own file is gone
+		return "", errAbsent(was, "set log.failover_dir to it")
+	}
+	return was, l.refuse(was, v)
+}
+
+// lockFailover takes and locks the second folder. It is not made where records
+// may be in one that is not there, for it would be made on another disk.
 func (l *Log) lockFailover() (*pebble.Lock, error) {
-	if l.config.FailoverDir == "" {
+	dir := l.config.FailoverDir
+	if dir == "" {
 		return nil, nil
 	}
-	lock, err := lockFolder(l.config.FS, l.config.FailoverDir)
+	if _, _, v, err := l.findSecond(dir); err != nil || v == absent {
+		return nil, errors.Join(err, l.refuse(dir, v))
+	}
+	lock, err := lockFolder(l.config.FS, dir)
 	if err != nil {
 		return nil, fmt.Errorf("log.failover_dir: %w", err)
 	}
-	if err := l.checkOwner(l.config.FailoverDir, true); err != nil {
+	if err := l.takeSecond(dir); err != nil {
 		return nil, errors.Join(err, lock.Close())
 	}
 	return lock, nil
-}
-
-// checkOwner compares the owner files of both folders; where the second has none
-// it is claimed.
-func (l *Log) checkOwner(second string, claim bool) error {
-	files := l.config.FS
-	firstPath, secondPath := files.PathJoin(l.config.Dir, ownerName), files.PathJoin(second, ownerName)
-	own, err := readOwnerFile(files, firstPath)
-	if err != nil {
-		return err
-	}
-	theirs, err := readOwnerFile(files, secondPath)
-	switch {
-	case err != nil:
-		return err
-	case theirs != "" && theirs != own:
-		return fmt.Errorf("log.failover_dir: %s belongs to another log: choose another folder", second)
-	case theirs != "" || !claim:
-		return nil
-	}
-	if own == "" {
-		own = uuid.NewString()
-		if err := writeOwnerFile(files, l.config.Dir, firstPath, own); err != nil {
-			return err
-		}
-	}
-	return writeOwnerFile(files, second, secondPath, own)
-}
-
-func readOwnerFile(files vfs.FS, path string) (string, error) {
-	file, err := files.Open(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return "", nil
-	}
-	if err != nil {
-		return "", fmt.Errorf("read owner of folder: %w", err)
-	}
-	b, err := io.ReadAll(file)
-	if err = errors.Join(err, file.Close()); err != nil {
-		return "", fmt.Errorf("read owner of folder: %w", err)
-	}
-	return string(b), nil
-}
-
-func writeOwnerFile(files vfs.FS, dir, path, owner string) error {
-	file, err := files.Create(path, "spillway-failover")
-	if err == nil {
-		_, err = file.Write([]byte(owner))
-		err = errors.Join(err, file.Sync(), file.Close(), syncFolder(files, dir))
-	}
-	if err != nil {
-		return fmt.Errorf("write owner of folder: %w", err)
-	}
-	return nil
 }

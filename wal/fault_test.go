@@ -69,7 +69,8 @@ func faultRun(t *testing.T, makeConfig func() Config, at int64, once bool) (fail
 	config.OnFatal = func(error) { fatal.Add(1) }
 	l, err := Open(config, nil, nil)
 	if err != nil {
-		return true, operations.Load() // nothing was acknowledged
+		checkCrashes(t, makeConfig, mem, at, nil)
+		return true, operations.Load()
 	}
 	var mu sync.Mutex
 	acked := map[string]bool{}
@@ -94,15 +95,21 @@ func faultRun(t *testing.T, makeConfig func() Config, at int64, once bool) (fail
 		t.Errorf("head %d, %d acknowledged", head, len(acked))
 	}
 	_ = l.Close()
+	checkCrashes(t, makeConfig, mem, at, acked)
+	if l.hasFailed() && fatal.Load() > 1 {
+		t.Errorf("OnFatal was called %d times", fatal.Load())
+	}
+	return l.hasFailed(), operations.Load()
+}
+
+// checkCrashes looks for what was acknowledged on a healthy disk, whether what was
+// not synced is lost or kept.
+func checkCrashes(t *testing.T, makeConfig func() Config, mem *vfs.MemFS, at int64, acked map[string]bool) {
 	for _, percent := range []int{0, 100} {
 		healthy := makeConfig()
 		healthy.FS = mem.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: percent, RNG: rand.New(rand.NewPCG(1, uint64(at)))})
 		checkAcked(t, healthy, acked)
 	}
-	if l.hasFailed() && fatal.Load() > 1 {
-		t.Errorf("OnFatal was called %d times", fatal.Load())
-	}
-	return l.hasFailed(), operations.Load()
 }
 
 // checkAcked opens a log and looks for what was acknowledged.

@@ -154,6 +154,9 @@ func (l *Log) open(reg prometheus.Registerer) (err error) {
 		return errors.Join(err, l.unlock())
 	}
 	if err = l.load(); err == nil {
+		err = l.freeOthers()
+	}
+	if err == nil {
 		l.metrics, err = newMetrics(reg, l)
 	}
 	if err != nil {
