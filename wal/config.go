@@ -81,7 +81,19 @@ func within(path, dir string) bool {
 	return path == dir || strings.HasPrefix(path, dir+string(filepath.Separator))
 }
 
-func (c Config) withDefaults() Config {
+// withDefaults also makes the paths absolute: Pebble notes that of FailoverDir for
+// the next start, which may have another working folder.
+func (c Config) withDefaults() (Config, error) {
+	for _, path := range []*string{&c.Dir, &c.FailoverDir} {
+		if *path == "" {
+			continue
+		}
+		absolute, err := filepath.Abs(*path)
+		if err != nil {
+			return c, fmt.Errorf("make path %s absolute: %w", *path, err)
+		}
+		*path = absolute
+	}
 	if c.FS == nil {
 		c.FS = vfs.Default
 	}
@@ -91,5 +103,5 @@ func (c Config) withDefaults() Config {
 	if c.tick == 0 {
 		c.tick = tickEvery
 	}
-	return c
+	return c, nil
 }

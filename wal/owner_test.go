@@ -3,11 +3,14 @@ package wal
 import (
 	"errors"
 	"io/fs"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/google/uuid"
 )
 
 // TestOwnerFile is golden: a file is read by later versions too.
@@ -182,5 +185,37 @@ func TestOwnerFileGone(t *testing.T) {
 	config.FailoverDir = ""
 	if _, err := Open(config, nil, nil); err == nil || !strings.Contains(err.Error(), "records may be in /other/log") || !strings.Contains(err.Error(), "on purpose, set log.failover_dir to it") {
 		t.Errorf("got %v", err)
+	}
+}
+
+// TestRelativeFolders: a later start has another working folder.
+func TestRelativeFolders(t *testing.T) {
+	base := t.TempDir()
+	config := DefaultConfig()
+	config.Dir, config.FailoverDir, config.MinFree = "data/log", "other/log", 0
+	t.Chdir(base)
+	l, err := Open(config, nil, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	appendMany(t, l, Bulk, 10, 10)
+	closeLog(t, l)
+	t.Chdir(t.TempDir())
+	config.Dir, config.FailoverDir = filepath.Join(base, "data/log"), filepath.Join(base, "other/log")
+	if l := open(t, config); l.Head(Bulk) != 10 {
+		t.Errorf("head %d", l.Head(Bulk))
+	}
+	b, err := os.ReadFile(filepath.Join(config.Dir, ownerName))
+	if err != nil {
+		t.Fatal(err)
+	}
+	own, err := parseOwners(b)
+	if err != nil || len(own) != 1 || own[0].dir != config.FailoverDir || !own[0].used || uuid.Validate(own[0].id) != nil {
+		t.Errorf("got %+v, %v", own, err)
+	}
+	config.Dir, config.FailoverDir = "data/log", filepath.Join(base, "data/log/second")
+	t.Chdir(base)
+	if _, err := Open(config, nil, nil); err == nil || !strings.Contains(err.Error(), "inside it") {
+		t.Errorf("a folder inside the log's: %v", err)
 	}
 }

@@ -13,10 +13,10 @@ import (
 // What would write fails with ErrReadOnly; Release does nothing. ErrLocked where
 // a process has the log open; an fs.ErrNotExist where there is none.
 func OpenReadOnly(config Config, logger *slog.Logger) (*Log, error) {
-	if err := config.Validate(); err != nil {
+	l, err := newLog(config, logger)
+	if err != nil {
 		return nil, fmt.Errorf("open log: %w", err)
 	}
-	l := newLog(config, logger)
 	l.readOnly = true
 	if err := l.openReadOnly(); err != nil {
 		return nil, fmt.Errorf("open log: %w", err)

@@ -117,29 +117,36 @@ type Log struct {
 // Open opens the log in config.Dir, and makes it where there is none. It fails
 // with ErrLocked where another process has it open.
 func Open(config Config, logger *slog.Logger, reg prometheus.Registerer) (*Log, error) {
-	if err := config.Validate(); err != nil {
-		return nil, fmt.Errorf("open log: %w", err)
+	l, err := newLog(config, logger)
+	if err == nil {
+		err = l.open(reg)
 	}
-	l := newLog(config, logger)
-	if err := l.open(reg); err != nil {
+	if err != nil {
 		return nil, fmt.Errorf("open log: %w", err)
 	}
 	return l, nil
 }
 
-func newLog(config Config, logger *slog.Logger) *Log {
+func newLog(config Config, logger *slog.Logger) (*Log, error) {
+	config, err := config.withDefaults()
+	if err == nil {
+		err = config.Validate()
+	}
+	if err != nil {
+		return nil, err
+	}
 	if logger == nil {
 		logger = slog.New(slog.DiscardHandler)
 	}
 	l := &Log{
-		config:  config.withDefaults(),
+		config:  config,
 		logger:  logger,
 		queue:   newQueue(),
 		failed:  make(chan struct{}),
 		closing: make(chan struct{}),
 	}
 	l.requests.New = func() any { return newRequest() }
-	return l
+	return l, nil
 }
 
 func (l *Log) open(reg prometheus.Registerer) (err error) {
