@@ -47,22 +47,43 @@ func (l *Log) openFrom(o *pebble.Options) (*pebble.DB, error) {
 	}
 	l.logger.Info("reading what an earlier log.failover_dir holds", "dir", dir)
 	o = l.options()
-	o.WALRecoveryDirs = []wal.Dir{{FS: l.config.FS, Dirname: dir}}
+	o.Unsafe.AllowMissingWALDirs = dir != missing.Dir // it is at another path
+	if o.WALFailover == nil || dir != l.config.FailoverDir {
+		o.WALRecoveryDirs = []wal.Dir{{FS: l.config.FS, Dirname: dir}}
+	}
 	db, err = pebble.Open(l.config.Dir, o)
 	return db, l.explainOpen(err)
 }
 
-// recoveryDir makes sure that what was the second folder is there, and this
-// log's.
-func (l *Log) recoveryDir(was string) (dir string, err error) {
-	_, _, v, err := l.findSecond(was)
-	switch {
-	case err != nil:
+// recoveryDir is where the second folder is now: at the path it had, or that of
+// FailoverDir. Its owner file tells, for a stranger's may be at either path, as
+// where the disks of a dead machine are read on another.
+func (l *Log) recoveryDir(was string) (string, error) {
+	own, err := readOwners(l.config.FS, l.config.Dir)
+	if err != nil {
 		return "", err
-	case v == fresh: // the log's own file is gone
+	}
+	line := own.at(was)
+	v := absent
+	for _, dir := range []string{was, l.config.FailoverDir} {
+		if dir == "" {
+			continue
+		}
+		theirs, err := readOwners(l.config.FS, dir)
+		if err != nil {
+			return "", err
+		}
+		if line.id != "" && theirs.has(line.id) {
+			return dir, nil
+		}
+		if dir == was && len(theirs) > 0 {
+			v = foreign
+		}
+	}
+	if line.id == "" && v == absent { // the log's own file is gone
 		return "", errAbsent(was, "set log.failover_dir to it")
 	}
-	return was, l.refuse(was, v)
+	return "", l.refuse(was, v)
 }
 
 // lockFailover takes and locks the second folder. It is not made where records

@@ -122,7 +122,7 @@ func (l *Log) refuse(dir string, v verdict) error {
 	case absent:
 		return errAbsent(dir, fmt.Sprintf("make that folder and copy %s into it", l.config.FS.PathJoin(l.config.Dir, ownerName)))
 	case foreign:
-		return fmt.Errorf("log.failover_dir: %s belongs to another log, or is not the folder that was there before: mount the right disk, or choose an empty folder", dir)
+		return fmt.Errorf("log.failover_dir: %s belongs to another log, or is not the folder that was there before: mount the right disk, or set log.failover_dir to where that folder is now, or to an empty one", dir)
 	}
 	return nil
 }

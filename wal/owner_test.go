@@ -171,6 +171,66 @@ func TestSecondFolderComesAndGoes(t *testing.T) {
 	}
 }
 
+// TestSecondFolderMoved: a folder that is mounted elsewhere is read from there, for
+// reading alone as well, even where another log's is at its old path; a folder
+// that is not the one is not.
+func TestSecondFolderMoved(t *testing.T) {
+	for name, stranger := range map[string]bool{"old path gone": false, "another log's at the old path": true} {
+		t.Run(name, func(t *testing.T) {
+			config, mem := inSecondFolder(t)
+			if err := errors.Join(mem.MkdirAll("/mnt", 0o700), mem.Rename("/other/log", "/mnt/log")); err != nil {
+				t.Fatal(err)
+			}
+			another := failoverConfig()
+			another.FS, another.Dir, another.FailoverDir = mem, "/another/log", "/stranger"
+			if stranger {
+				another.FailoverDir = "/other/log"
+			}
+			closeLog(t, open(t, another))
+
+			for _, wrong := range []string{"", another.FailoverDir, "/empty"} {
+				config.FailoverDir = wrong
+				if _, err := OpenReadOnly(config, nil); err == nil || !strings.Contains(err.Error(), "/other/log") {
+					t.Errorf("read-only with %q: %v", wrong, err)
+				}
+				if _, err := Open(config, nil, nil); err == nil || !strings.Contains(err.Error(), "log.failover_dir") {
+					t.Errorf("with %q: %v", wrong, err)
+				}
+			}
+			config.FailoverDir = "/mnt/log"
+			readOnly, err := OpenReadOnly(config, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := len(readAll(t, readOnly, Bulk, 100)); got != 100 {
+				t.Errorf("%d records read-only", got)
+			}
+			closeLog(t, readOnly)
+			for range 2 {
+				l, err := Open(config, nil, nil)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if got := len(readAll(t, l, Bulk, 100)); got != 100 {
+					t.Errorf("%d records", got)
+				}
+				closeLog(t, l)
+			}
+			// And back again, where that path is free.
+			if stranger {
+				return
+			}
+			if err := mem.Rename("/mnt/log", "/other/log"); err != nil {
+				t.Fatal(err)
+			}
+			config.FailoverDir = "/other/log"
+			if l := open(t, config); l.Head(Bulk) != 100 {
+				t.Errorf("head %d", l.Head(Bulk))
+			}
+		})
+	}
+}
+
 // TestOwnerFileGone: without the log's own file nothing tells whether the folder
 // is the right one.
 func TestOwnerFileGone(t *testing.T) {

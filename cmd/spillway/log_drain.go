@@ -41,7 +41,8 @@ had not dispatched, and what it had within redis.refill, with the same uids.
 It prints one JSON line: how many records were not known to be dispatched, by
 lane, and the events by outcome. It may be interrupted and run again.`,
 		Example: `  spillway log drain --data /mnt/old/spillway
-  spillway log drain --data /mnt/old/spillway --config spillway.yaml`,
+  spillway log drain --data /mnt/old/spillway --config spillway.yaml
+  spillway log drain --data /mnt/old/spillway --failover-dir /mnt/second/spillway`,
 		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if o.data == "" {
@@ -57,7 +58,7 @@ lane, and the events by outcome. It may be interrupted and run again.`,
 	flags := cmd.Flags()
 	flags.StringVar(&o.data, "data", "", "the `folder` of the receiver that died")
 	flags.StringVar(&o.configFile, "config", "", "the config `file` of the receiver whose store gets the events")
-	flags.StringVar(&o.failoverDir, "failover-dir", "", "the log.failover_dir of the receiver that died, a `folder`")
+	flags.StringVar(&o.failoverDir, "failover-dir", "", "the log.failover_dir of the receiver that died, a `folder`, where it is now")
 	return cmd
 }
 

@@ -1,12 +1,16 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
 
 	"spillway/bench/ack"
 	"spillway/dispatch/event"
@@ -82,6 +86,68 @@ func TestLogDrain(t *testing.T) {
 				t.Errorf("%s came %d times", uid, seen[uid])
 			}
 		}
+	}
+}
+
+// TestLogDrainFailover drains a log whose records are in its failover folder alone,
+// with both folders mounted elsewhere than they were.
+func TestLogDrainFailover(t *testing.T) {
+	withoutData(t)
+	base := t.TempDir()
+	path := func(parts ...string) string { return filepath.Join(append([]string{base}, parts...)...) }
+	const webhooks = 10
+	writeStalled(t, path("data", "log"), path("second"), func(log *wal.Log) {
+		for i := range webhooks {
+			body := statusWebhook(fmt.Sprintf("wamid.stalled.%d", i), "15550001001", "sent")
+			appendRecord(t, log, wal.Bulk, signed(t, "default", targetSecret, body))
+		}
+	})
+	writeStalled(t, path("stranger", "log"), path("strangers"), func(*wal.Log) {})
+	if err := errors.Join(os.Rename(path("data"), path("old")), os.Rename(path("second"), path("second.old"))); err != nil {
+		t.Fatal(err)
+	}
+	drain := func(flags ...string) outcome {
+		return spillway(t, "", append([]string{"log", "drain", "--data", path("old")}, flags...)...)
+	}
+	for name, flags := range map[string][]string{
+		"no folder":          nil,
+		"an empty folder":    {"--failover-dir", t.TempDir()},
+		"a stranger's":       {"--failover-dir", path("strangers")},
+		"a folder not there": {"--failover-dir", path("nowhere")},
+	} {
+		if got := drain(flags...); got.code != exitFailure || !strings.Contains(got.stderr, "records may be in "+path("second")+",") {
+			t.Errorf("%s: got %+v", name, got)
+		}
+	}
+	got := drain("--failover-dir", path("second.old"))
+	if got.code != exitOK {
+		t.Fatalf("got %+v", got)
+	}
+	var d drained
+	decodeLine(t, got.stdout, &d)
+	if d.Records["bulk"] != webhooks || d.Events["fresh"] != webhooks {
+		t.Errorf("got %s", got.stdout)
+	}
+}
+
+// writeStalled writes a log whose commits go to its failover folder alone.
+func writeStalled(t *testing.T, dir, second string, write func(*wal.Log)) {
+	t.Helper()
+	c := wal.DefaultConfig()
+	c.Dir, c.FailoverDir, c.MinFree = dir, second, 0
+	c.FS = errorfs.Wrap(vfs.Default, errorfs.InjectorFunc(func(op errorfs.Op) error {
+		if filepath.Dir(op.Path) == dir && filepath.Ext(op.Path) == ".log" && op.Kind == errorfs.OpFileWrite {
+			return errors.New("disk on fire")
+		}
+		return nil
+	}))
+	log, err := wal.Open(c, nil, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	write(log)
+	if err := log.Close(); err != nil {
+		t.Fatal(err)
 	}
 }
 
