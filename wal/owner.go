@@ -133,6 +133,18 @@ func errAbsent(dir, without string) error {
 		"Where that folder is at another path now, set log.failover_dir to it. To go on without those records on purpose, %s", dir, without)
 }
 
+// CheckFailoverDir gives the error that Open would give for what FailoverDir is,
+// and changes nothing: records may be in a folder that is missing or empty, or it
+// is another log's. It may be called while the log is open.
+func CheckFailoverDir(config Config) error {
+	l, err := newLog(config, nil)
+	if err != nil || l.config.FailoverDir == "" {
+		return err
+	}
+	_, _, v, err := l.findSecond(l.config.FailoverDir)
+	return errors.Join(err, l.refuse(l.config.FailoverDir, v))
+}
+
 // takeSecond makes the second folder the log's, where it is not another's.
 func (l *Log) takeSecond(dir string) error {
 	files := l.config.FS

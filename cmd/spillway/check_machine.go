@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"syscall"
 	"time"
 
@@ -16,6 +17,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"spillway/cmd/spillway/config"
+	"spillway/wal"
 )
 
 const (
@@ -77,6 +79,9 @@ func checkFailover(c config.Config) []finding {
 	median, slowest, err := probeSync(folder)
 	if err != nil {
 		return []finding{fail(name, "%s: cannot be written: %v", detail, err)}
+	}
+	if err := wal.CheckFailoverDir(logConfig(c)); err != nil {
+		return []finding{fail(name, "%s", strings.TrimPrefix(err.Error(), name+": "))}
 	}
 	latency := fmt.Sprintf("a synced write takes %s, the slowest of %d %s",
 		median.Round(10*time.Microsecond), probeWrites, slowest.Round(10*time.Microsecond))

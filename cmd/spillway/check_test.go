@@ -6,6 +6,7 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
+	"errors"
 	"math/big"
 	"net"
 	"os"
@@ -15,6 +16,7 @@ import (
 	"time"
 
 	"spillway/cmd/spillway/config"
+	"spillway/wal"
 )
 
 // checkOptions are the variables of a config that checks out, over data.
@@ -99,6 +101,29 @@ func TestCheckFinds(t *testing.T) {
 				t.Errorf("left over: %v", left)
 			}
 		})
+	}
+}
+
+// TestCheckFailoverUnmounted has a folder that may hold records and is empty, as
+// where its disk is not mounted.
+func TestCheckFailoverUnmounted(t *testing.T) {
+	data, other := t.TempDir(), filepath.Join(t.TempDir(), "other")
+	c := wal.DefaultConfig()
+	c.Dir, c.FailoverDir, c.MinFree = filepath.Join(data, "log"), other, 0
+	l, err := wal.Open(c, nil, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	options := checkOptions(data, "SPILLWAY_LOG_FAILOVER_DIR="+other)
+	if result, detail := resultOf(t, findings(options), "log.failover_dir"); result == resultFail {
+		t.Errorf("while it is in use: %s", detail)
+	}
+	if err := errors.Join(l.Close(), os.RemoveAll(other)); err != nil {
+		t.Fatal(err)
+	}
+	result, detail := resultOf(t, findings(options), "log.failover_dir")
+	if result != resultFail || !strings.Contains(detail, "is its disk mounted?") {
+		t.Errorf("got %s: %s", result, detail)
 	}
 }
 
