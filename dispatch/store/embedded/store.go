@@ -12,6 +12,12 @@
 //
 // Applies to one partition take turns; different partitions run side by side,
 // but for the moment in which they change contacts, which is one at a time.
+//
+// Most of its work is Pebble's: looking up what was seen, and merging it. Events
+// stand in the order they come, see keys.go, and are hardly ever merged. What did
+// not help, with a million events kept and 30,000 new statuses a second: a larger
+// lowest level, and values apart from their keys, as Pebble can keep them. No
+// compression saves one to three of 40 µs a webhook, and takes 2.3 times the disk.
 package embedded
 
 import (
