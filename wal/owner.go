@@ -13,7 +13,7 @@ import (
 	"github.com/google/uuid"
 )
 
-// ownerName is a file in the log's folder and in each second folder it ever had,
+// FailoverOwner is a file in the log's folder and in each second folder it ever had,
 // by which they know each other. A line is an id, which the two share; whether
 // records may be in that folder alone, used or free; and its path:
 //
@@ -23,7 +23,7 @@ import (
 // The second folder has its own line, as it was when it was taken. An id is made
 // for each folder that was empty: a folder that was taken where a disk was not
 // mounted is not mistaken for the one on that disk, nor the other way round.
-const ownerName = "FAILOVER-OWNER"
+const FailoverOwner = "FAILOVER-OWNER"
 
 // owner is one line.
 type owner struct {
@@ -120,7 +120,7 @@ const (
 func (l *Log) refuse(dir string, v verdict) error {
 	switch v {
 	case absent:
-		return errAbsent(dir, fmt.Sprintf("make that folder and copy %s into it", l.config.FS.PathJoin(l.config.Dir, ownerName)))
+		return errAbsent(dir, fmt.Sprintf("make that folder and copy %s into it", l.config.FS.PathJoin(l.config.Dir, FailoverOwner)))
 	case foreign:
 		return fmt.Errorf("log.failover_dir: %s belongs to another log, or is not the folder that was there before: mount the right disk, or set log.failover_dir to where that folder is now, or to an empty one", dir)
 	}
@@ -211,7 +211,7 @@ func (l *Log) freeOthers() error {
 
 // readOwners reads the file in a folder; none, and no folder, is no line.
 func readOwners(files vfs.FS, dir string) (owners, error) {
-	path := files.PathJoin(dir, ownerName)
+	path := files.PathJoin(dir, FailoverOwner)
 	file, err := files.Open(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
@@ -232,7 +232,7 @@ func readOwners(files vfs.FS, dir string) (owners, error) {
 
 // writeOwners replaces the file in a folder, as a whole or not at all.
 func writeOwners(files vfs.FS, dir string, o owners) error {
-	path := files.PathJoin(dir, ownerName)
+	path := files.PathJoin(dir, FailoverOwner)
 	file, err := files.Create(path+".new", "spillway-failover")
 	if err == nil {
 		_, err = file.Write(o.encode())

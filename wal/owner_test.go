@@ -104,7 +104,7 @@ func copyOwner(t *testing.T, mem *vfs.MemFS, from, to string) {
 	if err := mem.MkdirAll(to, 0o700); err != nil {
 		t.Fatal(err)
 	}
-	if err := vfs.Copy(mem, mem.PathJoin(from, ownerName), mem.PathJoin(to, ownerName)); err != nil {
+	if err := vfs.Copy(mem, mem.PathJoin(from, FailoverOwner), mem.PathJoin(to, FailoverOwner)); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -235,7 +235,7 @@ func TestSecondFolderMoved(t *testing.T) {
 // is the right one.
 func TestOwnerFileGone(t *testing.T) {
 	config, mem := inSecondFolder(t)
-	if err := mem.Remove(mem.PathJoin(config.Dir, ownerName)); err != nil {
+	if err := mem.Remove(mem.PathJoin(config.Dir, FailoverOwner)); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := Open(config, nil, nil); err == nil || !strings.Contains(err.Error(), "another log") {
@@ -265,7 +265,7 @@ func TestRelativeFolders(t *testing.T) {
 	if l := open(t, config); l.Head(Bulk) != 10 {
 		t.Errorf("head %d", l.Head(Bulk))
 	}
-	b, err := os.ReadFile(filepath.Join(config.Dir, ownerName))
+	b, err := os.ReadFile(filepath.Join(config.Dir, FailoverOwner))
 	if err != nil {
 		t.Fatal(err)
 	}

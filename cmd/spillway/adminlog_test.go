@@ -86,7 +86,7 @@ func TestLogEndpoints(t *testing.T) {
 		{"GET", "/log/records?lane=slow", 400, "lane \"slow\" is not allowed; allowed: express, bulk\n"},
 		{"GET", "/log/records?form=1", 400, "\"form\" is not known; allowed: lane, from, to, after, since, app, wamid\n"},
 		{"GET", "/log/records?lane=bulk&from=x", 400, "from \"x\" is not a sequence; allowed: a whole number\n"},
-		{"GET", "/log/records?lane=bulk&from=7", 500, "the bulk lane has no record 7: the last one is 0\n"},
+		{"GET", "/log/records?lane=bulk&from=7", 400, "the bulk lane has no record 7: the last one is 0\n"},
 		{"GET", "/log/dead", 200, `{"end":true}` + "\n"},
 		{"GET", "/log/dead/bulk/1/whole", 404, errNoLetter.Error() + "\n"},
 		{"GET", "/log/dead/bulk/1/-1", 400, "ITEM \"-1\" is not allowed; allowed: 0 and more, or whole\n"},

@@ -10,11 +10,13 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
 
 	"spillway/cmd/spillway/config"
+	"spillway/dispatch/store"
 )
 
 const (
@@ -44,7 +46,7 @@ the admin listener of a running receiver.`,
 		newContactRequest("forget", http.MethodDelete, "Remove a customer and their events",
 			`Forget removes the contact, under all its ids, and its events from the streams, and
 prints {"events":N}, how many. Exits 1 where the contact is not known. Webhooks in
-the log go with log.retain.`))
+the log go with log.retain, dead letters with log.dead_retain.`))
 	return cmd
 }
 
@@ -97,11 +99,11 @@ func (o *contactOptions) request(ctx context.Context, method string, out io.Writ
 		return fmt.Errorf("read answer: %w", withoutURL(err))
 	}
 	switch {
-	case response.StatusCode == http.StatusNotFound:
+	case response.StatusCode == http.StatusNotFound && strings.TrimSpace(string(body)) == store.ErrNoContact.Error():
 		return errors.New("the contact is not known")
-	case response.StatusCode != http.StatusOK:
+	case response.StatusCode != http.StatusOK && response.StatusCode != http.StatusNotFound:
 		return fmt.Errorf("the admin listener answers %d", response.StatusCode)
-	case !json.Valid(body):
+	case response.StatusCode == http.StatusNotFound || !json.Valid(body):
 		return fmt.Errorf("what listens at %s is not the admin listener of Spillway", target.Host)
 	}
 	return printJSON(out, json.RawMessage(body))

@@ -77,6 +77,9 @@ func (o *drainOptions) configs() (cfg config.Config, log wal.Config, store embed
 	}
 	if o.failoverDir != "" {
 		log.FailoverDir = o.failoverDir
+		if _, err := os.Stat(filepath.Join(o.failoverDir, wal.FailoverOwner)); err != nil {
+			return cfg, log, store, fmt.Errorf("--failover-dir %s is no folder that was a log.failover_dir: %w", o.failoverDir, err)
+		}
 	}
 	return cfg, log, store, nil
 }

@@ -109,15 +109,19 @@ func TestLogDrainFailover(t *testing.T) {
 	drain := func(flags ...string) outcome {
 		return spillway(t, "", append([]string{"log", "drain", "--data", path("old")}, flags...)...)
 	}
-	for name, flags := range map[string][]string{
-		"no folder":          nil,
-		"an empty folder":    {"--failover-dir", t.TempDir()},
-		"a stranger's":       {"--failover-dir", path("strangers")},
-		"a folder not there": {"--failover-dir", path("nowhere")},
+	empty := t.TempDir()
+	for _, c := range []struct{ dir, want string }{
+		{"", "records may be in " + path("second") + ","},
+		{path("strangers"), "records may be in " + path("second") + ","},
+		{empty, "--failover-dir " + empty + " is no folder that was"},
+		{path("nowhere"), "--failover-dir " + path("nowhere") + " is no folder that was"},
 	} {
-		if got := drain(flags...); got.code != exitFailure || !strings.Contains(got.stderr, "records may be in "+path("second")+",") {
-			t.Errorf("%s: got %+v", name, got)
+		if got := drain("--failover-dir", c.dir); got.code != exitFailure || !strings.Contains(got.stderr, c.want) {
+			t.Errorf("%s: got %+v", c.dir, got)
 		}
+	}
+	if left, err := os.ReadDir(empty); err != nil || len(left) > 0 {
+		t.Errorf("left over: %v %v", left, err)
 	}
 	got := drain("--failover-dir", path("second.old"))
 	if got.code != exitOK {

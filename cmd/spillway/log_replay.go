@@ -109,7 +109,7 @@ func (o *replayOptions) dispatchAgain(ctx context.Context, source logSource, que
 		})
 		j.clear()
 		if err == nil && result.Undispatched > 0 {
-			j.note("%s: left out the last %d records, which are not dispatched yet: their events come out without a replay", lane, result.Undispatched)
+			j.note("%s: left out the last %d records, which are not known to be dispatched: their events come out without a replay", lane, result.Undispatched)
 		}
 		if err == nil || result.Records > 0 {
 			err = errors.Join(give(result), err)

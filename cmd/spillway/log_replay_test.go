@@ -113,7 +113,7 @@ func TestLogReplayOfABacklog(t *testing.T) {
 		t.Helper()
 		got := spillway(t, "", append([]string{"log", "replay", "--again", "--lane", "express"}, flags...)...)
 		if got != (outcome{exitOK, `{"lane":"express","from":1,"to":0,"seq":0,"records":0,"undispatched":3,"fresh":0,"duplicate":0,"stale":0,"replayed":0,"dead":0}` + "\n",
-			"spillway: express: left out the last 3 records, which are not dispatched yet: their events come out without a replay\n"}) {
+			"spillway: express: left out the last 3 records, which are not known to be dispatched: their events come out without a replay\n"}) {
 			t.Errorf("got %+v", got)
 		}
 		got = spillway(t, "", append([]string{"log", "replay", "--again", "--lane", "express", "--to", "2"}, flags...)...)
@@ -293,6 +293,25 @@ func TestReposter(t *testing.T) {
 	result, err := p.finish("bulk", nil)
 	if err != nil || result.Posted != records || result.Refused != 15 || result.Answers["413"] != 15 || result.Next != records+1 || len(g.taken) != records-15 {
 		t.Errorf("got %+v, %v; %d taken", result, err, len(g.taken))
+	}
+}
+
+// TestReposterAtAWrongURL ends at the first answer: no record would be taken.
+func TestReposterAtAWrongURL(t *testing.T) {
+	g := httptest.NewServer(http.NotFoundHandler())
+	defer g.Close()
+	target, err := url.Parse(g.URL + "/wrong")
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := newReposter(target, 2, time.Hour)
+	r := signed(t, "desk", deskSecret, []byte("body"))
+	if err := p.take(t.Context(), &logEntry{Seq: 7, Record: &logRecord{Signature: r.Signature, Body: r.Body}}); err != nil {
+		t.Fatal(err)
+	}
+	result, err := p.finish("bulk", nil)
+	if err == nil || !strings.Contains(err.Error(), "answers 404 at /wrong") || result.Posted != 0 || result.Next != 7 {
+		t.Errorf("got %+v, %v", result, err)
 	}
 }
 

@@ -67,9 +67,9 @@ func extent(log *wal.Log, lane wal.Lane, from, to uint64, since time.Time) (next
 	next, last = log.First(lane), log.Head(lane)
 	switch {
 	case from > last:
-		return 0, 0, fmt.Errorf("the %s lane has no record %d: the last one is %d", lane, from, last)
+		return 0, 0, badRequest{fmt.Errorf("the %s lane has no record %d: the last one is %d", lane, from, last)}
 	case from > 0 && from < next:
-		return 0, 0, fmt.Errorf("%s record %d is gone: the first one kept is %d", lane, from, next)
+		return 0, 0, badRequest{fmt.Errorf("%s record %d is gone: the first one kept is %d", lane, from, next)}
 	}
 	next = max(next, from)
 	if !since.IsZero() {

@@ -184,7 +184,10 @@ func (p *reposter) post(ctx context.Context, signature string, body []byte) (sta
 	began := time.Now()
 	for attempt := 0; ; attempt++ {
 		status, err := p.try(ctx, signature, body)
-		if err == nil {
+		switch {
+		case err == nil && (status == http.StatusNotFound || status == http.StatusMethodNotAllowed):
+			return 0, fmt.Errorf("%s answers %d at %s: no receiver takes webhooks there", p.target.Host, status, p.target.Path)
+		case err == nil:
 			return status, nil
 		}
 		wait := repostRetry.Wait(attempt, rand.Float64())
