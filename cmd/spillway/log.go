@@ -156,7 +156,7 @@ func openFolder(cfg config.Config, runs bool, j *job) (*localLog, error) {
 		if err != nil {
 			return nil, err
 		}
-		replayer, err := dispatch.NewReplayer(dispatch.ReplayConfig{Window: cfg.Dedupe.Window}, parts.log, parts.store)
+		replayer, err := dispatch.NewReplayer(dispatch.ReplayConfig{Window: parts.store.Window()}, parts.log, parts.store)
 		if err != nil {
 			return nil, errors.Join(err, parts.Close())
 		}

@@ -19,6 +19,7 @@ import (
 //	R                                highest reserved id(8)
 //	S day(2) hash(16)                seen: mask(1), see seen.go
 //	T partition(2)                   last trimmed id(8)
+//	W                                window(8), in nanoseconds: see window.go
 const (
 	tagBlock    = 'B'
 	tagCursor   = 'C'
@@ -29,6 +30,7 @@ const (
 	tagReserved = 'R'
 	tagSeen     = 'S'
 	tagTrimmed  = 'T'
+	tagWindow   = 'W'
 )
 
 const layoutVersion = 2
@@ -37,6 +39,7 @@ var errMalformed = errors.New("malformed value")
 
 func layoutKey() []byte   { return []byte{tagLayout} }
 func reservedKey() []byte { return []byte{tagReserved} }
+func windowKey() []byte   { return []byte{tagWindow} }
 
 func layoutValue(partitions int) []byte {
 	return binary.BigEndian.AppendUint16([]byte{layoutVersion}, uint16(partitions))

@@ -1,7 +1,6 @@
 package embedded
 
 import (
-	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -102,6 +101,9 @@ func (s *Store) options() *pebble.Options {
 // load reads all that is kept in memory, and reserves the first ids.
 func (s *Store) load() error {
 	if err := s.checkLayout(); err != nil {
+		return err
+	}
+	if err := s.adoptWindow(); err != nil {
 		return err
 	}
 	days, err := loadDays(s.db)
@@ -242,23 +244,24 @@ func (s *Store) loadPlaces() error {
 	if err != nil {
 		return err
 	}
-	if p.last, err = s.readReserved(); err != nil {
+	if p.last, err = s.readNumber(reservedKey()); err != nil {
 		return err
 	}
 	p.reserved = p.last
 	return p.extend(p.last + 1)
 }
 
-func (s *Store) readReserved() (uint64, error) {
-	v, closer, err := s.db.Get(reservedKey())
+// readNumber gives a number that is kept under a key of its own, 0 for none.
+func (s *Store) readNumber(key []byte) (uint64, error) {
+	v, closer, err := s.db.Get(key)
 	if errors.Is(err, pebble.ErrNotFound) {
 		return 0, nil
 	}
 	if err != nil {
-		return 0, fmt.Errorf("read reserved ids: %w", err)
+		return 0, fmt.Errorf("read store: %w", err)
 	}
 	defer func() { _ = closer.Close() }()
-	return parseID(bytes.Clone(v))
+	return parseID(v)
 }
 
 // pebbleLogger passes on what Pebble says. Where Pebble can do no more, and

@@ -1,6 +1,9 @@
 package embedded
 
 import (
+	"bytes"
+	"log/slog"
+	"strings"
 	"testing"
 	"time"
 
@@ -8,6 +11,43 @@ import (
 
 	"spillway/dispatch/store"
 )
+
+// TestWindowStays opens a store with another window: beside its receiver that is
+// not followed, and where it is the receiver's own it is said.
+func TestWindowStays(t *testing.T) {
+	cfg := testConfig(vfs.NewMem())
+	cfg.Window = 2 * time.Hour
+	s := mustOpen(t, cfg)
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+
+	beside := cfg
+	beside.Window, beside.NoExpiry = maxWindow, true
+	s = mustOpen(t, beside)
+	if s.Window() != cfg.Window {
+		t.Errorf("window %s", s.Window())
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+
+	var logs bytes.Buffer
+	own := cfg
+	own.Window = maxWindow
+	for range 2 { // said once
+		s, err := Open(own, slog.New(slog.NewTextHandler(&logs, nil)), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if strings.Count(logs.String(), "dedupe.window has changed") != 1 || !strings.Contains(logs.String(), "was=2h0m0s") {
+		t.Errorf("log: %s", logs.String())
+	}
+}
 
 // TestNoExpiry opens a store with settings that would let everything go: what was
 // seen, who wrote and what was streamed stays, while NoExpiry is set.
