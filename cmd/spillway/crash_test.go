@@ -95,24 +95,11 @@ func TestKillNine(t *testing.T) {
 
 	acked := len(book.acked)
 	events := target.Load().gather(acked, caused)
-	seen := make(map[string]int)
+	seen, lost, doubled := compare(t, book.acked, events)
 	births := make(map[string]int)
 	for _, e := range events {
-		seen[e.UID]++
 		if e.Type == event.ContactNew {
 			births[fmt.Sprint(e.Payload["id"])]++
-		}
-	}
-	lost, doubled := 0, 0
-	for uid := range book.acked {
-		if seen[uid] == 0 {
-			lost++
-		}
-	}
-	for uid, n := range seen {
-		if n > 1 {
-			doubled++
-			t.Logf("%s came %d times", uid, n)
 		}
 	}
 	for id, n := range births {
@@ -120,10 +107,32 @@ func TestKillNine(t *testing.T) {
 			t.Errorf("contact %s was new %d times", id, n)
 		}
 	}
-	t.Logf("%d kills, %d events acked, %d seen, %d lost, %d doubled", kills, acked, len(seen), lost, doubled)
+	t.Logf("%d kills, %d events acked, %d seen, %d lost, %d doubled", kills, acked, seen, lost, doubled)
 	if lost > 0 || doubled > 0 || acked < 1000 {
 		t.Errorf("lost %d, doubled %d of %d acked", lost, doubled, acked)
 	}
+}
+
+// compare counts the events by uid, those acked that are not among them, and
+// those that came more than once.
+func compare(t *testing.T, acked map[string]bool, events []received) (seen, lost, doubled int) {
+	t.Helper()
+	times := make(map[string]int)
+	for _, e := range events {
+		times[e.UID]++
+	}
+	for uid := range acked {
+		if times[uid] == 0 {
+			lost++
+		}
+	}
+	for uid, n := range times {
+		if n > 1 {
+			doubled++
+			t.Logf("%s came %d times", uid, n)
+		}
+	}
+	return len(times), lost, doubled
 }
 
 // send posts webhooks until ctx ends: what is not acked again until it is, and

@@ -151,21 +151,7 @@ func TestFullDisk(t *testing.T) {
 	if f.other.Load() > 0 {
 		t.Errorf("%d answers were neither 200 nor 503", f.other.Load())
 	}
-	seen := map[string]int{}
-	for _, e := range f.gather(len(f.book), caused) {
-		seen[e.UID]++
-	}
-	lost, doubled := 0, 0
-	for uid := range f.book {
-		if seen[uid] == 0 {
-			lost++
-		}
-	}
-	for _, n := range seen {
-		if n > 1 {
-			doubled++
-		}
-	}
+	_, lost, doubled := compare(t, f.book, f.gather(len(f.book), caused))
 	t.Logf("%d acked, %d refused, %d lost, %d doubled", f.acked.Load(), f.refused.Load(), lost, doubled)
 	if lost > 0 || doubled > 0 {
 		t.Errorf("%d lost, %d doubled", lost, doubled)
