@@ -48,8 +48,8 @@ func newBenchAckCommand() *cobra.Command {
   serve    Spillway
 
 and prints their rates, latencies, processor time, and ratios as medians of the
-rounds with the least and the largest. All of it takes about a quarter of an hour and
-some gigabytes of disk for that time.`,
+rounds with the least and the largest. All of it takes about half an hour, and some
+gigabytes of disk for that time.`,
 		Example: `  spillway bench ack
   spillway bench ack --body 600 --connections 64,512 --rounds 3
   spillway bench ack --json > ack.json`,
