@@ -9,11 +9,11 @@ import (
 
 const (
 	// look is how long webhooks are watched before they are judged. A disk that
-	// stalls for less than two of them leaves no patience looks without a webhook
+	// stalls for less than two of them leaves no inARow looks without a webhook
 	// that was quick.
 	look = 125 * time.Millisecond
-	// inARow is how many looks, one after the other, must find a standing queue before any
-	// webhook is refused.
+	// inARow is how many looks, one after the other, must find a standing queue
+	// before any webhook is refused.
 	inARow = 3
 	// apart is how long a look takes at least that has nothing to do with the one
 	// before: hardly any webhooks came.

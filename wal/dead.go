@@ -173,6 +173,11 @@ func (l *Log) Dead(fn func(DeadLetter) error) error {
 	return l.eachDead([]byte{deadPrefix}, []byte{deadPrefix + byte(len(Lanes))}, fn)
 }
 
+// DeadAfter is Dead for the letters that stand behind one, kept or not.
+func (l *Log) DeadAfter(lane Lane, seq uint64, item int, fn func(DeadLetter) error) error {
+	return l.eachDead(append(deadKey(lane, seq, item), 0), []byte{deadPrefix + byte(len(Lanes))}, fn)
+}
+
 // DeadOf is Dead for the dead letters of one record.
 func (l *Log) DeadOf(lane Lane, seq uint64, fn func(DeadLetter) error) error {
 	return l.eachDead(deadKey(lane, seq, WholeRecord), append(deadKey(lane, seq, math.MaxUint32-1), 0), fn)

@@ -131,6 +131,30 @@ func TestReadOnly(t *testing.T) {
 	}
 }
 
+func TestDeadAfter(t *testing.T) {
+	l := open(t, memConfig())
+	all := []DeadLetter{
+		letter(Lanes[0], 3, WholeRecord, time.Now()), letter(Lanes[0], 3, 0, time.Now()),
+		letter(Lanes[0], 4, 1, time.Now()), letter(Lanes[1], 1, 0, time.Now()),
+	}
+	if err := bury(l, all...); err != nil {
+		t.Fatal(err)
+	}
+	for i, after := range all {
+		left := all[i+1:]
+		err := l.DeadAfter(after.Lane, after.Seq, after.Item, func(d DeadLetter) error {
+			if len(left) == 0 || d.Lane != left[0].Lane || d.Seq != left[0].Seq || d.Item != left[0].Item {
+				t.Fatalf("after %d: got %s %d %d", i, d.Lane, d.Seq, d.Item)
+			}
+			left = left[1:]
+			return nil
+		})
+		if err != nil || len(left) > 0 {
+			t.Errorf("after %d: %d are left, %v", i, len(left), err)
+		}
+	}
+}
+
 func TestUnbury(t *testing.T) {
 	config := memConfig()
 	l, err := Open(config, nil, nil)

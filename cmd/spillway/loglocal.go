@@ -1,7 +1,6 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -99,10 +98,13 @@ func (l *localLog) Dead(ctx context.Context, emit func(deadEntry) error) error {
 // and whether there are more.
 func (l *localLog) deadAfter(after *deadName) (page []wal.DeadLetter, more bool, err error) {
 	size := 0
-	err = l.log.Dead(func(letter wal.DeadLetter) error {
-		if after != nil && compareDead(letter, *after) <= 0 {
-			return nil
+	walk := l.log.Dead
+	if after != nil {
+		walk = func(fn func(wal.DeadLetter) error) error {
+			return l.log.DeadAfter(after.Lane, after.Seq, after.Item, fn)
 		}
+	}
+	err = walk(func(letter wal.DeadLetter) error {
 		if len(page) == deadPage || size > deadPageBytes {
 			return errPageFull
 		}
@@ -115,10 +117,6 @@ func (l *localLog) deadAfter(after *deadName) (page []wal.DeadLetter, more bool,
 		return page, true, nil
 	}
 	return page, false, err
-}
-
-func compareDead(letter wal.DeadLetter, name deadName) int {
-	return cmp.Or(cmp.Compare(letter.Lane, name.Lane), cmp.Compare(letter.Seq, name.Seq), cmp.Compare(letter.Item, name.Item))
 }
 
 func deadEntryOf(letter *wal.DeadLetter) deadEntry {
