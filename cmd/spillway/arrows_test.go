@@ -37,6 +37,8 @@ var arrows = map[string][]string{
 	"bench/ack":                {"bench/load", "ingest"},
 	"bench/load":               {},
 	"cmd/spillway/config":      {},
+	// Real servers for the tests of any package.
+	"dispatch/store/redis/localredis": {},
 }
 
 // testArrows are what the tests of a package may import besides.
