@@ -3,6 +3,7 @@ package dispatch
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"math/bits"
@@ -78,45 +79,71 @@ func (l *lane) run(ctx context.Context) error {
 
 // open gives each worker its place by the cursors in the store, which it waits
 // for, and seats them: those in front first, so that one that is far behind
-// does not hold back the rest.
+// does not hold back the rest. A worker whose partition alone does not answer
+// takes its place by itself when it does.
 func (l *lane) open(ctx context.Context) error {
-	cursors, err := l.cursors(ctx)
+	cursors, away, err := l.cursors(ctx)
 	if err != nil {
 		return err
 	}
-	released := l.dispatcher.log.Released(l.id)
-	if released < l.extent().first {
-		released = 0 // by this store, under this identity
-	}
+	var inOrder []*worker
 	for p, w := range l.workers {
-		if err := w.settle(released, cursors[p], 0); err != nil {
+		if away[p] != nil {
+			w.setPlace(store.Cursor{}, l.released()+1)
+			w.failed.Store(true)
+			w.lost.Store(true)
+			continue
+		}
+		if err := w.settle(l.released(), cursors[p], 0); err != nil {
 			return err
 		}
+		inOrder = append(inOrder, w)
 	}
-	inOrder := slices.SortedFunc(slices.Values(l.workers), func(a, b *worker) int {
-		return cmp.Compare(b.next, a.next)
-	})
+	slices.SortFunc(inOrder, func(a, b *worker) int { return cmp.Compare(b.next, a.next) })
 	for _, w := range inOrder {
 		l.seat(w)
 	}
 	return nil
 }
 
-// cursors reads all cursors, as often as it takes.
-func (l *lane) cursors(ctx context.Context) ([]store.Cursor, error) {
+// released is the last record that the store is known to have had all effects of,
+// by what the log was told before this session.
+func (l *lane) released() uint64 {
+	released := l.dispatcher.log.Released(l.id)
+	if released < l.extent().first {
+		return 0 // by this store, under this identity
+	}
+	return released
+}
+
+// cursors reads all cursors, as often as it takes until one partition answers at
+// least; away has the errors of those that do not.
+func (l *lane) cursors(ctx context.Context) (cursors []store.Cursor, away map[int]error, err error) {
 	for attempt := 0; ; attempt++ {
-		within, cancel := context.WithTimeout(ctx, l.dispatcher.cfg.ApplyTimeout)
-		cursors, err := l.dispatcher.store.Cursors(within, l.source)
-		cancel()
+		cursors, away, err = l.readCursors(ctx)
 		switch {
 		case err == nil:
-			return cursors, nil
+			return cursors, away, nil
 		case ctx.Err() != nil:
-			return nil, ctx.Err()
+			return nil, nil, ctx.Err()
 		}
 		l.note(ctx, nil, err, attempt)
+		l.measureLag(ctx, l.dispatcher.log.Released(l.id)+1)
 		sleep(ctx, retry.Wait(attempt, rand.Float64()))
 	}
+}
+
+// readCursors reads all cursors once. Where some partitions answer it is no
+// error that others do not.
+func (l *lane) readCursors(ctx context.Context) (cursors []store.Cursor, away map[int]error, err error) {
+	within, cancel := context.WithTimeout(ctx, l.dispatcher.cfg.ApplyTimeout)
+	defer cancel()
+	cursors, err = l.dispatcher.store.Cursors(within, l.source)
+	var partial *store.PartitionsError
+	if errors.As(err, &partial) {
+		return cursors, partial.Missing, nil
+	}
+	return cursors, nil, err
 }
 
 // near is how far behind the lead a worker may be for the lead to go back and
@@ -216,9 +243,7 @@ func (l *lane) look(ctx context.Context) {
 		next = min(next, w.pending())
 	}
 	l.measureLag(ctx, next)
-	within, cancel := context.WithTimeout(ctx, l.dispatcher.cfg.ApplyTimeout)
-	cursors, err := l.dispatcher.store.Cursors(within, l.source)
-	cancel()
+	cursors, away, err := l.readCursors(ctx)
 	if err != nil {
 		l.note(ctx, nil, err, l.failedLooks)
 		l.failedLooks++
@@ -227,6 +252,9 @@ func (l *lane) look(ctx context.Context) {
 	l.failedLooks = 0
 	through := uint64(1<<64 - 1)
 	for p, w := range l.workers {
+		if away[p] != nil {
+			continue
+		}
 		through = min(through, held[p].Seq, cursors[p].Seq)
 		if cursors[p].Seq < held[p].Seq || cursors[p].Seq == held[p].Seq && cursors[p] != held[p] {
 			select {
@@ -234,6 +262,9 @@ func (l *lane) look(ctx context.Context) {
 			default:
 			}
 		}
+	}
+	if len(away) > 0 {
+		return // how far those are durable is not known
 	}
 	l.dispatcher.durable[l.id].Store(through)
 	l.dispatcher.log.Release(l.id, through)

@@ -111,6 +111,9 @@ func (w *worker) away() bool {
 }
 
 func (w *worker) run(ctx context.Context) {
+	if w.lost.Load() {
+		w.find(ctx)
+	}
 	for {
 		select {
 		case <-ctx.Done():
@@ -127,6 +130,31 @@ func (w *worker) run(ctx context.Context) {
 			w.lost.Store(false)
 			w.lane.seat(w)
 		}
+	}
+}
+
+// find takes a place once the partition answers, which did not when the lane was
+// opened.
+func (w *worker) find(ctx context.Context) {
+	// No store has this cursor: all it does is to tell the one that it has.
+	probe := store.Cursor{Seq: 1<<64 - 1, Hash: 1<<64 - 1}
+	for attempt := 0; ctx.Err() == nil; attempt++ {
+		within, cancel := context.WithTimeout(ctx, w.lane.dispatcher.cfg.ApplyTimeout)
+		result, err := w.lane.dispatcher.store.Apply(within, &store.Batch{
+			Source: w.lane.source, Partition: w.partition, From: probe, To: probe,
+		})
+		cancel()
+		if err == nil {
+			err = w.settle(w.lane.released(), result.Stored, 0)
+		}
+		if err == nil {
+			w.failed.Store(false)
+			w.lost.Store(false)
+			w.lane.seat(w)
+			return
+		}
+		w.lane.note(ctx, w, err, attempt)
+		sleep(ctx, retry.Wait(attempt, rand.Float64()))
 	}
 }
 

@@ -29,7 +29,10 @@ var arrows = map[string][]string{
 	"dispatch/event":          {},
 	"dispatch/meta":           {"dispatch/event"},
 	"dispatch/store":          {"dispatch/event"},
+	"dispatch/store/calls":    {"dispatch/store"},
+	"dispatch/store/contacts": {"dispatch/store", "dispatch/event"},
 	"dispatch/store/embedded": {"dispatch/store", "dispatch/event"},
+	"dispatch/store/redis":    {"dispatch/store", "dispatch/store/calls", "dispatch/store/contacts", "dispatch/event"},
 	// The suite that every store passes.
 	"dispatch/store/storetest": {"dispatch/store", "dispatch/event"},
 	"dispatch/stream":          {"dispatch/backoff", "dispatch/store", "dispatch/event"},
@@ -45,6 +48,7 @@ var arrows = map[string][]string{
 var testArrows = map[string][]string{
 	"dispatch":                 {"dispatch/store/embedded", "dispatch/store/storetest"},
 	"dispatch/store/embedded":  {"dispatch/store/storetest"},
+	"dispatch/store/redis":     {"dispatch/store/storetest", "dispatch/store/redis/localredis"},
 	"dispatch/store/storetest": {"dispatch/store/embedded"},
 	"dispatch/stream":          {"dispatch/stream/client", "dispatch/store/embedded"},
 	"dispatch/stream/client":   {"dispatch/stream", "dispatch/store", "dispatch/event"},

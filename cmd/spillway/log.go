@@ -14,7 +14,6 @@ import (
 
 	"spillway/cmd/spillway/config"
 	"spillway/dispatch"
-	"spillway/dispatch/store/embedded"
 	"spillway/wal"
 )
 
@@ -152,7 +151,7 @@ func openFolder(cfg config.Config, runs bool, j *job) (*localLog, error) {
 		return nil, fmt.Errorf("open log: %w", err)
 	}
 	if runs {
-		parts, err := openParts(logConfig(cfg), storeConfig(cfg), j)
+		parts, err := openParts(logConfig(cfg), cfg, j)
 		if err != nil {
 			return nil, err
 		}
@@ -174,12 +173,12 @@ func openFolder(cfg config.Config, runs bool, j *job) (*localLog, error) {
 // logParts are a log and the store it is dispatched to, as serve has them.
 type logParts struct {
 	log   *wal.Log
-	store *embedded.Store
+	store eventStore
 }
 
 // openParts opens both. The log has to exist. Nothing is deleted for its age or
 // for want of room: that is for serve, which knows all settings.
-func openParts(logConfig wal.Config, storeConfig embedded.Config, j *job) (*logParts, error) {
+func openParts(logConfig wal.Config, cfg config.Config, j *job) (*logParts, error) {
 	probe, err := wal.OpenReadOnly(logConfig, nil)
 	if err != nil {
 		return nil, err
@@ -192,13 +191,13 @@ func openParts(logConfig wal.Config, storeConfig embedded.Config, j *job) (*logP
 	logConfig.Retain, logConfig.DeadRetain = longest, longest
 	logConfig.MaxBytes, logConfig.MinFree = most, 0
 	logConfig.OnFatal = j.diskFailed
-	storeConfig.NoExpiry, storeConfig.OnFatal = true, j.diskFailed
 	p := &logParts{}
 	if p.log, err = wal.Open(logConfig, j.logger(), nil); err != nil {
 		return nil, err
 	}
-	if p.store, err = embedded.Open(storeConfig, j.logger(), nil); err != nil {
-		return nil, errors.Join(storeError(err, storeConfig.Dir), p.log.Close())
+	p.store, err = openStore(context.Background(), cfg, storeOptions{keepAll: true, onFatal: j.diskFailed}, j.logger(), nil)
+	if err != nil {
+		return nil, errors.Join(storeError(err, storeName(cfg)), p.log.Close())
 	}
 	return p, nil
 }

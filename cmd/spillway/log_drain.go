@@ -15,7 +15,6 @@ import (
 
 	"spillway/cmd/spillway/config"
 	"spillway/dispatch"
-	"spillway/dispatch/store/embedded"
 	"spillway/wal"
 )
 
@@ -62,26 +61,27 @@ lane, and the events by outcome. It may be interrupted and run again.`,
 	return cmd
 }
 
-// configs gives the config that dispatching goes by, and where log and store are.
-func (o *drainOptions) configs() (cfg config.Config, log wal.Config, store embedded.Config, err error) {
+// configs gives the config that dispatching goes by, with its store, and where the
+// log is.
+func (o *drainOptions) configs() (cfg config.Config, log wal.Config, err error) {
 	options := config.Options{File: o.configFile, Environ: os.Environ(), WithoutSecrets: true}
 	if o.configFile == "" {
 		options.Flags = map[string]string{"data": o.data}
 	}
 	if cfg, err = config.Load(options); err != nil {
-		return cfg, log, store, err
+		return cfg, log, err
 	}
-	log, store = logConfig(cfg), storeConfig(cfg)
+	log = logConfig(cfg)
 	if realPath(cfg.Data) != realPath(o.data) {
 		log.Dir, log.FailoverDir = filepath.Join(o.data, "log"), ""
 	}
 	if o.failoverDir != "" {
 		log.FailoverDir = o.failoverDir
 		if _, err := os.Stat(filepath.Join(o.failoverDir, wal.FailoverOwner)); err != nil {
-			return cfg, log, store, fmt.Errorf("--failover-dir %s is no folder that was a log.failover_dir: %w", o.failoverDir, err)
+			return cfg, log, fmt.Errorf("--failover-dir %s is no folder that was a log.failover_dir: %w", o.failoverDir, err)
 		}
 	}
-	return cfg, log, store, nil
+	return cfg, log, nil
 }
 
 // drained is what `log drain` did.
@@ -95,11 +95,11 @@ type drained struct {
 }
 
 func (o *drainOptions) run(ctx context.Context, j *job, out io.Writer) error {
-	cfg, logConfig, storeConfig, err := o.configs()
+	cfg, logConfig, err := o.configs()
 	if err != nil {
 		return err
 	}
-	parts, err := openParts(logConfig, storeConfig, j)
+	parts, err := openParts(logConfig, cfg, j)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return fmt.Errorf("there is no log in %s: --data is the folder of the receiver that died", logConfig.Dir)
@@ -108,7 +108,7 @@ func (o *drainOptions) run(ctx context.Context, j *job, out io.Writer) error {
 	case err != nil:
 		return err
 	}
-	result := drained{Log: logConfig.Dir, Store: storeConfig.Dir}
+	result := drained{Log: logConfig.Dir, Store: storeName(cfg)}
 	err = drain(ctx, parts, cfg, o.data, j, &result)
 	if err = errors.Join(err, parts.Close()); err != nil {
 		return err

@@ -17,7 +17,6 @@ import (
 
 	"spillway/cmd/spillway/config"
 	"spillway/dispatch"
-	"spillway/dispatch/store/embedded"
 	"spillway/dispatch/stream"
 	"spillway/ingest"
 	"spillway/wal"
@@ -40,7 +39,7 @@ var errDisk = errors.New("the disk failed")
 // and closed from left to right, so that what one part still hands on is taken.
 type receiver struct {
 	logger     *slog.Logger
-	store      *embedded.Store
+	store      eventStore
 	log        *wal.Log
 	dispatcher *dispatch.Dispatcher
 	stream     *stream.Server
@@ -65,7 +64,7 @@ func run(ctx context.Context, cfg config.Config, logger *slog.Logger, reloads <-
 			r.logger.Error("closing failed", "error", closeErr)
 		}
 	}()
-	if err := r.open(cfg); err != nil {
+	if err := r.open(ctx, cfg); err != nil {
 		return err
 	}
 	parts, stop := context.WithCancel(context.Background())
@@ -124,7 +123,7 @@ func (r *receiver) wait(ctx context.Context, reloads <-chan config.Config) error
 }
 
 // open builds the parts. What was built when it fails is closed by close.
-func (r *receiver) open(cfg config.Config) (err error) {
+func (r *receiver) open(ctx context.Context, cfg config.Config) (err error) {
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), newBuildInfo())
 	diskFailed := func(err error) { r.fail(fmt.Errorf("%w: %w", errDisk, err)) }
@@ -134,9 +133,7 @@ func (r *receiver) open(cfg config.Config) (err error) {
 	if r.log, err = wal.Open(logConfig, r.logger, registry); err != nil {
 		return err
 	}
-	storeConfig := storeConfig(cfg)
-	storeConfig.OnFatal = diskFailed
-	if r.store, err = embedded.Open(storeConfig, r.logger, registry); err != nil {
+	if r.store, err = openStore(ctx, cfg, storeOptions{onFatal: r.storeFailed(cfg, diskFailed)}, r.logger, registry); err != nil {
 		return err
 	}
 	if r.stream, err = stream.New(streamConfig(cfg), r.store, r.logger, registry); err != nil {
@@ -159,6 +156,15 @@ func (r *receiver) open(cfg config.Config) (err error) {
 	}
 	r.admin.showLog(source)
 	return nil
+}
+
+// storeFailed is what becomes of a store that can do no more: the embedded one
+// is on the disk.
+func (r *receiver) storeFailed(cfg config.Config, diskFailed func(error)) func(error) {
+	if len(cfg.Redis.Addrs) == 0 {
+		return diskFailed
+	}
+	return func(err error) { r.fail(fmt.Errorf("redis: %w", err)) }
 }
 
 // logSource is the log as the admin listener shows it.
@@ -270,15 +276,6 @@ func logConfig(cfg config.Config) wal.Config {
 	c.Retain, c.DeadRetain = cfg.Log.Retain, cfg.Log.DeadRetain
 	c.MaxBytes, c.MinFree = int64(cfg.Log.MaxBytes), int64(cfg.Log.MinFree)
 	c.FailoverDir = cfg.Log.FailoverDir
-	return c
-}
-
-func storeConfig(cfg config.Config) embedded.Config {
-	c := embedded.DefaultConfig()
-	c.Dir = filepath.Join(cfg.Data, "store")
-	c.Partitions = cfg.Redis.Partitions
-	c.Window, c.ContactTTL = cfg.Dedupe.Window, cfg.Contacts.TTL
-	c.Retain, c.RetainBytes = int64(cfg.Stream.Retain), int64(cfg.Stream.RetainBytes)
 	return c
 }
 

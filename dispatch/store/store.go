@@ -217,7 +217,8 @@ type Store interface {
 	Partitions() int
 	// Cursors gives the cursors of a source by partition, zero where there is
 	// none. What is returned is as durable as the store makes anything: records
-	// up to it may be released.
+	// up to it may be released. With a *PartitionsError those of the partitions
+	// that it does not name are good.
 	Cursors(ctx context.Context, source Source) ([]Cursor, error)
 	// Claim answers each claim. A claim with a Message gives the customer's ids a
 	// contact, set once; ids already claimed keep theirs.

@@ -66,9 +66,6 @@ func (l *loader) validate() {
 // refuseLaterFeatures rejects settings whose features this version has not got.
 func (l *loader) refuseLaterFeatures() {
 	const problem = "is not available in this version"
-	if len(l.config.Redis.Addrs) > 0 {
-		l.reject("redis.addrs", problem, "leave redis.addrs empty for the embedded store")
-	}
 	if len(l.config.Endpoints) > 0 {
 		l.reject("endpoints", problem, "leave endpoints empty")
 	}
@@ -230,6 +227,12 @@ func (l *loader) checkRedis() {
 	}
 	if r.Master != "" && len(r.Addrs) == 0 {
 		l.reject("redis.master", "needs redis.addrs", "the addresses of the Sentinels in redis.addrs")
+	}
+	if r.DB != 0 && r.Master == "" && len(r.Addrs) > 1 {
+		l.reject("redis.db", fmt.Sprintf("%d is not allowed with several redis.addrs, which are a Cluster's", r.DB), "0: a Cluster has one database")
+	}
+	if r.Username != "" && r.Password == "" {
+		l.reject("redis.password", "is missing", "the password of redis.username")
 	}
 	for i, address := range r.Addrs {
 		l.checkAddress(fmt.Sprintf("redis.addrs[%d]", i), address)

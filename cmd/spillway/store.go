@@ -1,0 +1,87 @@
+package main
+
+import (
+	"context"
+	"log/slog"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"spillway/cmd/spillway/config"
+	"spillway/dispatch/store"
+	"spillway/dispatch/store/embedded"
+	"spillway/dispatch/store/redis"
+)
+
+// eventStore is all that is used of a store.
+type eventStore interface {
+	store.Store
+	store.Feed
+	store.Contacts
+	// Window is the dedupe.window that what it holds was seen under.
+	Window() time.Duration
+	Close() error
+}
+
+// storeOptions are what of a store is not in the config.
+type storeOptions struct {
+	// keepAll: nothing is let go for its age or number, by one who may not know
+	// the settings that the store is run with.
+	keepAll bool
+	// onFatal is called once, when the store can do no more.
+	onFatal func(error)
+}
+
+// openStore opens the store that the config names: Redis where it has addresses.
+func openStore(ctx context.Context, cfg config.Config, o storeOptions, logger *slog.Logger, reg prometheus.Registerer) (eventStore, error) {
+	if len(cfg.Redis.Addrs) > 0 {
+		c := redisConfig(cfg)
+		c.OnFatal = o.onFatal
+		return opened(redis.Open(ctx, c, logger, reg))
+	}
+	c := storeConfig(cfg)
+	c.NoExpiry, c.OnFatal = o.keepAll, o.onFatal
+	return opened(embedded.Open(c, logger, reg))
+}
+
+// opened keeps a nil store from becoming an interface that is not nil.
+func opened[S eventStore](s S, err error) (eventStore, error) {
+	if err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+// storeName says where the store is, without secrets.
+func storeName(cfg config.Config) string {
+	if len(cfg.Redis.Addrs) == 0 {
+		return storeConfig(cfg).Dir
+	}
+	r := cfg.Redis
+	name := "redis " + strings.Join(r.Addrs, ",")
+	if r.Master != "" {
+		name += " master " + r.Master
+	}
+	return name + " " + r.Prefix
+}
+
+func storeConfig(cfg config.Config) embedded.Config {
+	c := embedded.DefaultConfig()
+	c.Dir = filepath.Join(cfg.Data, "store")
+	c.Partitions = cfg.Redis.Partitions
+	c.Window, c.ContactTTL = cfg.Dedupe.Window, cfg.Contacts.TTL
+	c.Retain, c.RetainBytes = int64(cfg.Stream.Retain), int64(cfg.Stream.RetainBytes)
+	return c
+}
+
+func redisConfig(cfg config.Config) redis.Config {
+	c := redis.DefaultConfig()
+	r := cfg.Redis
+	c.Addrs, c.Master, c.Username, c.Password, c.DB, c.TLS = r.Addrs, r.Master, r.Username, r.Password, r.DB, r.TLS
+	c.Prefix, c.Partitions = r.Prefix, r.Partitions
+	c.Window, c.ContactTTL = cfg.Dedupe.Window, cfg.Contacts.TTL
+	c.Retain, c.RetainBytes = int64(cfg.Stream.Retain), int64(cfg.Stream.RetainBytes)
+	return c
+}

@@ -1,0 +1,469 @@
+package redis
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/google/uuid"
+	goredis "github.com/redis/go-redis/v9"
+
+	"spillway/dispatch/event"
+	"spillway/dispatch/store"
+	"spillway/dispatch/store/contacts"
+)
+
+// A contact is kept under each of its ids, for in a Cluster these stand on
+// different nodes: every id has a copy of its own, as JSON. The copy under the id
+// that a message is partitioned by changes in the same script as the message's
+// other effects; the others follow when something in them but the time changed.
+// So whoever needs the contact as it is reads all copies, which name each other,
+// and takes the newest.
+type contactCopy struct {
+	ID       uuid.UUID `json:"id"`
+	Birth    string    `json:"birth"`
+	WABA     string    `json:"waba_id"`
+	WaID     string    `json:"wa_id,omitempty"`
+	UserID   string    `json:"user_id,omitempty"`
+	Name     string    `json:"name,omitempty"`
+	Username string    `json:"username,omitempty"`
+	// Updated is in Unix milliseconds, 0 before the first message took effect.
+	Updated int64    `json:"updated"`
+	IDs     []string `json:"ids"`
+}
+
+func copyOf(r *contacts.Record) contactCopy {
+	c := contactCopy{
+		ID: r.ID, Birth: r.Birth, WABA: r.WABA, WaID: r.WaID, UserID: r.UserID, Name: r.Name, Username: r.Username, IDs: r.IDs,
+	}
+	if !r.Updated.IsZero() {
+		c.Updated = r.Updated.UnixMilli()
+	}
+	return c
+}
+
+func (c *contactCopy) record() *contacts.Record {
+	r := &contacts.Record{
+		Contact: store.Contact{
+			ID: c.ID, WABA: c.WABA, WaID: c.WaID, UserID: c.UserID, Name: c.Name, Username: c.Username, Birth: c.Birth,
+		},
+		IDs: slices.Clone(c.IDs),
+	}
+	if c.Updated != 0 {
+		r.Updated = time.UnixMilli(c.Updated).UTC()
+	}
+	return r
+}
+
+// samePerson reports that two copies differ in their times at most.
+func (c contactCopy) samePerson(d contactCopy) bool {
+	return c.ID == d.ID && c.Birth == d.Birth && c.WaID == d.WaID && c.UserID == d.UserID &&
+		c.Name == d.Name && c.Username == d.Username && slices.Equal(c.IDs, d.IDs)
+}
+
+// page is what is kept under one id.
+type page struct {
+	waba, id  string
+	key       string
+	partition int
+	// raw is empty where nothing is kept; copy is nil then.
+	raw  string
+	copy *contactCopy
+	err  error
+}
+
+// pageID names a page.
+type pageID struct{ waba, id string }
+
+// pages are those that were read, and the contacts.Source made of them.
+type pages struct {
+	store *Store
+	byID  map[pageID]*page
+}
+
+func (s *Store) newPages() *pages { return &pages{store: s, byID: make(map[pageID]*page)} }
+
+// want notes the pages of ids to be loaded; empty ones are none.
+func (p *pages) want(waba string, ids ...string) {
+	for _, id := range ids {
+		if id == "" {
+			continue
+		}
+		if k := (pageID{waba, id}); p.byID[k] == nil {
+			key, partition := p.store.contactKey(waba, id)
+			p.byID[k] = &page{waba: waba, id: id, key: key, partition: partition, err: errNotLoaded}
+		}
+	}
+}
+
+var errNotLoaded = errors.New("contact not loaded")
+
+// maxLinks bounds how many rounds of ids that name further ids are read. A
+// customer has one or two; more come of changed numbers.
+const maxLinks = 16
+
+// load reads the pages wanted, and with links also those that they name.
+func (p *pages) load(ctx context.Context, links bool) error {
+	for range maxLinks {
+		var todo []*page
+		for _, each := range p.byID {
+			if each.err != nil {
+				todo = append(todo, each)
+			}
+		}
+		if len(todo) == 0 {
+			break
+		}
+		p.store.read(ctx, todo)
+		for _, each := range todo {
+			if each.err != nil {
+				return fmt.Errorf("read contacts: %w", each.err)
+			}
+		}
+		if !links {
+			break
+		}
+		for _, each := range todo {
+			if each.copy != nil {
+				p.want(each.waba, each.copy.IDs...)
+			}
+		}
+	}
+	return nil
+}
+
+// read reads pages; each has its own error.
+func (s *Store) read(ctx context.Context, all []*page) {
+	groups := map[int][]*page{0: all}
+	if s.cfg.isCluster() {
+		groups = make(map[int][]*page)
+		for _, each := range all {
+			groups[each.partition] = append(groups[each.partition], each)
+		}
+	}
+	pipe := s.client.Pipeline()
+	cmds := make(map[int]*goredis.SliceCmd, len(groups))
+	for n, group := range groups {
+		keys := make([]string, len(group))
+		for i, each := range group {
+			keys[i] = each.key
+		}
+		cmds[n] = pipe.MGet(ctx, keys...)
+	}
+	_, _ = pipe.Exec(ctx) // each command has its error
+	for n, group := range groups {
+		values, err := cmds[n].Result()
+		for i, each := range group {
+			each.raw, each.copy, each.err = "", nil, err
+			if err == nil {
+				each.set(values[i])
+			}
+		}
+	}
+}
+
+func (p *page) set(value any) {
+	if value == nil {
+		return
+	}
+	raw, err := stringOf(value)
+	if err == nil {
+		p.copy = new(contactCopy)
+		err = json.Unmarshal([]byte(raw), p.copy)
+	}
+	if err != nil {
+		p.copy, p.err = nil, errors.New("a contact is not what this program wrote")
+		return
+	}
+	p.raw = raw
+}
+
+// Owner gives the contact an id belongs to. A copy that was not told of a merge
+// is overruled by a newer one that has its id.
+func (p *pages) Owner(waba, id string) (*contacts.Owner, error) {
+	each := p.byID[pageID{waba, id}]
+	if each == nil {
+		return nil, errNotLoaded
+	}
+	c := each.copy
+	if c == nil {
+		return nil, nil
+	}
+	for _, other := range p.byID {
+		if d := other.copy; d != nil && d.WABA == c.WABA && d.ID != c.ID && d.Updated > c.Updated && slices.Contains(d.IDs, id) {
+			c = d
+		}
+	}
+	return &contacts.Owner{Contact: c.ID, Birth: c.Birth}, nil
+}
+
+// Record gives a contact by its newest copy, with the ids of all.
+func (p *pages) Record(id uuid.UUID) (*contacts.Record, error) {
+	var newest *contactCopy
+	ids := make(map[string]struct{})
+	for _, each := range p.byID {
+		c := each.copy
+		if c == nil || c.ID != id {
+			continue
+		}
+		for _, other := range c.IDs {
+			ids[other] = struct{}{}
+		}
+		if newest == nil || c.Updated > newest.Updated {
+			newest = c
+		}
+	}
+	if newest == nil {
+		return nil, nil
+	}
+	r := newest.record()
+	r.IDs = slices.Sorted(maps.Keys(ids))
+	return r, nil
+}
+
+// pageWrite is a page that is to change, if it is still what was read.
+type pageWrite struct {
+	key       string
+	partition int
+	old, new  string // empty for none
+	// telling is true where more than a time has changed.
+	telling bool
+}
+
+// writes are the pages that a book has changed.
+func (p *pages) writes(b *contacts.Book) ([]pageWrite, error) {
+	changed := make(map[pageID]struct{})
+	err := b.Changes(func(waba, id string, _ *contacts.Owner) error {
+		changed[pageID{waba, id}] = struct{}{}
+		return nil
+	}, func(_ uuid.UUID, r *contacts.Record) error {
+		if r != nil {
+			for _, id := range r.IDs {
+				changed[pageID{r.WABA, id}] = struct{}{}
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	writes := make([]pageWrite, 0, len(changed))
+	for k := range changed {
+		w, err := p.write(b, k)
+		if err != nil {
+			return nil, err
+		}
+		if w.old != w.new {
+			writes = append(writes, w)
+		}
+	}
+	return writes, nil
+}
+
+func (p *pages) write(b *contacts.Book, k pageID) (pageWrite, error) {
+	each := p.byID[k]
+	if each == nil {
+		return pageWrite{}, errNotLoaded
+	}
+	w := pageWrite{key: each.key, partition: each.partition, old: each.raw, telling: true}
+	r, err := b.Of(k.waba, k.id)
+	if err != nil || r == nil {
+		return w, err
+	}
+	c := copyOf(r)
+	text, err := json.Marshal(c)
+	if err != nil {
+		return w, fmt.Errorf("write contact: %w", err)
+	}
+	w.new = string(text)
+	w.telling = each.copy == nil || !each.copy.samePerson(c)
+	return w, nil
+}
+
+// casCalls are the calls that write pages.
+func (s *Store) casCalls(writes []pageWrite) []*invocation {
+	calls := make([]*invocation, len(writes))
+	for i := range writes {
+		w := &writes[i]
+		calls[i] = newInvocation(casScript, 1, 3)
+		calls[i].add(&w.key, &w.old, &w.new, s.cfg.ContactTTL.Milliseconds())
+	}
+	return calls
+}
+
+// spread brings the other copies up to date, once the one in the partition of the
+// batch was. What fails or was changed by others meanwhile is made good by who
+// reads them next.
+func (s *Store) spread(ctx context.Context, writes []pageWrite, partition int) {
+	writes = slices.DeleteFunc(slices.Clone(writes), func(w pageWrite) bool {
+		return w.partition == partition || !w.telling && s.cfg.ContactTTL == 0
+	})
+	if len(writes) > 0 {
+		_, _ = s.runAll(ctx, s.casCalls(writes))
+	}
+}
+
+// Claim answers each claim. Ids are claimed one by one where they stand on
+// different nodes; a claim that is cut short is completed by the next.
+func (s *Store) Claim(ctx context.Context, claims []store.Claim) (_ []store.Claimed, err error) {
+	done, err := s.begin(ctx, opClaim)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { done(err) }()
+	answers := make([]store.Claimed, len(claims))
+	for range maxConflicts {
+		again, err := s.claim(ctx, claims, answers)
+		if !again || err != nil {
+			return answers, err
+		}
+		s.metrics.conflicts.Inc()
+	}
+	return nil, fmt.Errorf("claim contacts: %w", errConflict)
+}
+
+// claim reads, answers, and writes; again is true where others wrote meanwhile.
+func (s *Store) claim(ctx context.Context, claims []store.Claim, answers []store.Claimed) (again bool, err error) {
+	p := s.newPages()
+	for i := range claims {
+		c := claims[i].Customer
+		p.want(c.WABA, c.WaID, c.UserID)
+	}
+	if err := p.load(ctx, false); err != nil {
+		return false, err
+	}
+	var missing []int
+	for i := range claims {
+		var answered bool
+		if answers[i], answered, err = p.answer(&claims[i]); err != nil {
+			return false, err
+		}
+		if !answered {
+			missing = append(missing, i)
+		}
+	}
+	if len(missing) == 0 {
+		return false, nil
+	}
+	return s.claimMissing(ctx, claims, missing, answers)
+}
+
+func (p *pages) answer(claim *store.Claim) (store.Claimed, bool, error) {
+	c := claim.Customer
+	var owners [2]*contacts.Owner
+	for i, id := range [...]string{c.WaID, c.UserID} {
+		if id == "" {
+			continue
+		}
+		var err error
+		if owners[i], err = p.Owner(c.WABA, id); err != nil {
+			return store.Claimed{}, false, err
+		}
+	}
+	claimed, answered := contacts.Answer(c, owners[0], owners[1], claim.Message)
+	return claimed, answered, nil
+}
+
+// claimMissing answers the claims that write, one after the other.
+func (s *Store) claimMissing(ctx context.Context, claims []store.Claim, missing []int, answers []store.Claimed) (again bool, err error) {
+	p := s.newPages()
+	for _, i := range missing {
+		p.wantCustomer(claims[i].Customer)
+	}
+	if err := p.load(ctx, true); err != nil {
+		return false, err
+	}
+	book := contacts.NewBook(p, s.cfg.Now)
+	for _, i := range missing {
+		r, err := book.Claim(claims[i].Customer, claims[i].Message)
+		if err != nil {
+			return false, err
+		}
+		answers[i] = store.Claimed{Contact: r.ID, Birth: r.Birth}
+	}
+	writes, err := p.writes(book)
+	if err != nil || len(writes) == 0 {
+		return false, err
+	}
+	replies, errs := s.runAll(ctx, s.casCalls(writes))
+	for i := range writes {
+		if errs[i] != nil {
+			return false, fmt.Errorf("claim contacts: %w", errs[i])
+		}
+		set, err := integerOf(replies[i])
+		if err != nil {
+			return false, fmt.Errorf("claim contacts: %w", err)
+		}
+		again = again || set == 0
+	}
+	return again, nil
+}
+
+func (p *pages) wantCustomer(c *event.Customer) { p.want(c.WABA, c.WaID, c.UserID, c.NewWaID) }
+
+// planContacts decides what becomes of the contacts of the batch, on the ground
+// of what its messages are taken for.
+func (a *application) planContacts(ctx context.Context) error {
+	if a.batch.Mode == store.Forced {
+		return nil
+	}
+	events := a.batch.Events
+	for i := range events {
+		if isWriter(&events[i]) {
+			if a.book == nil {
+				a.book = a.store.newPages()
+			}
+			a.book.wantCustomer(events[i].Customer)
+		}
+	}
+	if a.book == nil {
+		return nil
+	}
+	if err := a.book.load(ctx, true); err != nil {
+		return err
+	}
+	book := contacts.NewBook(a.book, a.store.cfg.Now)
+	a.told = make(map[int]*event.Event)
+	before := make(map[string]struct{})
+	for i := range events {
+		e := &events[i]
+		if !isWriter(e) {
+			continue
+		}
+		if _, seen := before[e.Identity]; seen {
+			continue
+		}
+		before[e.Identity] = struct{}{}
+		if a.isTakenForSeen(i) {
+			if err := book.Unclaim(e); err != nil {
+				return err
+			}
+			continue
+		}
+		told, err := book.Profile(e)
+		if err != nil {
+			return err
+		}
+		if told != nil {
+			a.told[i] = told
+		}
+	}
+	var err error
+	a.writes, err = a.book.writes(book)
+	return err
+}
+
+// ownWrites are the contacts that change in the script itself.
+func (a *application) ownWrites() []pageWrite {
+	var own []pageWrite
+	for _, w := range a.writes {
+		if w.partition == a.partition.index {
+			own = append(own, w)
+		}
+	}
+	return own
+}

@@ -1,0 +1,69 @@
+package redis
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	goredis "github.com/redis/go-redis/v9"
+
+	"spillway/dispatch/store"
+)
+
+// fieldOf is the field of a source in a partition's cursors.
+func fieldOf(s store.Source) string { return s.Node + ":" + s.Lane }
+
+// parseCursor reads what Cursor.String wrote; empty for none.
+func parseCursor(text string) (store.Cursor, error) {
+	if text == "" {
+		return store.Cursor{}, nil
+	}
+	seq, hash, _ := strings.Cut(text, ":")
+	n, err := strconv.ParseUint(seq, 10, 64)
+	if err != nil {
+		return store.Cursor{}, fmt.Errorf("read cursor: %q is none", text)
+	}
+	h, err := strconv.ParseUint(hash, 16, 64)
+	if err != nil {
+		return store.Cursor{}, fmt.Errorf("read cursor: %q is none", text)
+	}
+	return store.Cursor{Seq: n, Hash: h}, nil
+}
+
+// Cursors gives the cursors of a source by partition. Where the nodes of some
+// partitions do not answer it returns the others with a *store.PartitionsError.
+func (s *Store) Cursors(ctx context.Context, source store.Source) (_ []store.Cursor, err error) {
+	done, err := s.begin(ctx, opCursors)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { done(err) }()
+	field := fieldOf(source)
+	pipe := s.client.Pipeline()
+	cmds := make([]*goredis.StringCmd, len(s.partitions))
+	for i, p := range s.partitions {
+		cmds[i] = pipe.HGet(ctx, p.keys.cursor, field)
+	}
+	_, _ = pipe.Exec(ctx) // each command has its error
+	cursors := make([]store.Cursor, len(cmds))
+	missing := make(map[int]error)
+	for i, cmd := range cmds {
+		text, err := cmd.Result()
+		switch {
+		case errors.Is(err, goredis.Nil):
+		case err != nil:
+			missing[i] = err
+		default:
+			if cursors[i], err = parseCursor(text); err != nil {
+				return nil, err
+			}
+		}
+	}
+	if len(missing) == 0 && !slices.ContainsFunc(cursors, func(c store.Cursor) bool { return !c.IsZero() }) {
+		s.verified.Store(false) // it may have been emptied, and the layout with it
+	}
+	return cursors, store.MissingPartitions(missing, len(cursors))
+}

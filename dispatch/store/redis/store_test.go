@@ -1,0 +1,139 @@
+package redis
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"os"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	goredis "github.com/redis/go-redis/v9"
+	"go.uber.org/goleak"
+
+	"spillway/dispatch/store"
+	"spillway/dispatch/store/redis/localredis"
+	"spillway/dispatch/store/storetest"
+)
+
+// clock is a clock that tests move; it runs on by itself besides.
+type clock struct{ ahead atomic.Int64 }
+
+func (c *clock) now() time.Time          { return time.Now().Add(time.Duration(c.ahead.Load())) }
+func (c *clock) advance(d time.Duration) { c.ahead.Add(int64(d)) }
+
+func startServer(t testing.TB, opts localredis.Options) *localredis.Server {
+	t.Helper()
+	server, err := localredis.Start(t.Context(), opts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := server.Stop(); err != nil {
+			t.Errorf("stop redis: %v", err)
+		}
+	})
+	return server
+}
+
+func testConfig(addrs ...string) Config {
+	cfg := DefaultConfig()
+	cfg.Addrs, cfg.Partitions = addrs, 8
+	return cfg
+}
+
+func mustOpen(t testing.TB, cfg Config) *Store {
+	t.Helper()
+	s, err := Open(t.Context(), cfg, slog.New(slog.NewTextHandler(os.Stderr, nil)), prometheus.NewRegistry())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = s.Close() })
+	return s
+}
+
+// saving is a store whose server saves all it has whenever cursors are asked for,
+// so that what was applied since is what a kill loses.
+type saving struct {
+	*Store
+	client *goredis.Client
+}
+
+func (s saving) Cursors(ctx context.Context, source store.Source) ([]store.Cursor, error) {
+	cursors, err := s.Store.Cursors(ctx, source)
+	if err != nil {
+		return nil, err
+	}
+	return cursors, s.client.Save(ctx).Err()
+}
+
+func TestSuite(t *testing.T) {
+	server := startServer(t, localredis.Options{})
+	client := server.Client()
+	defer func() { _ = client.Close() }()
+	// A server that is started again has a goroutine that waits for its end.
+	waits := goleak.IgnoreAnyFunction("spillway/dispatch/store/redis/localredis.launch.func1")
+	defer goleak.VerifyNone(t, goleak.IgnoreCurrent(), waits)
+	storetest.Run(t, func(t *testing.T, opts storetest.Options) *storetest.Harness {
+		if err := client.FlushAll(t.Context()).Err(); err != nil {
+			t.Fatal(err)
+		}
+		clock := new(clock)
+		cfg := testConfig(server.Addr())
+		cfg.Partitions, cfg.Window, cfg.ContactTTL = opts.Partitions, opts.Window, opts.ContactTTL
+		cfg.Retain, cfg.RetainBytes, cfg.Now = opts.Retain, opts.RetainBytes, clock.now
+		s := saving{mustOpen(t, cfg), client}
+		reopen := func(t testing.TB) storetest.Store {
+			if err := s.Close(); err != nil {
+				t.Fatal(err)
+			}
+			s = saving{mustOpen(t, cfg), client}
+			return s
+		}
+		return &storetest.Harness{
+			Store:  s,
+			Reopen: reopen,
+			Lose: func(t testing.TB) storetest.Store {
+				server.Kill()
+				if err := server.Restart(t.Context()); err != nil {
+					t.Fatal(err)
+				}
+				return s // which finds its way by itself
+			},
+			Advance: func(t testing.TB, d time.Duration) {
+				clock.advance(d)
+				if err := age(t.Context(), client, d); err != nil {
+					t.Fatal(err)
+				}
+			},
+		}
+	})
+}
+
+// age makes a server's keys older, and drops those that are due.
+func age(ctx context.Context, client *goredis.Client, d time.Duration) error {
+	keys, err := client.Keys(ctx, "*").Result()
+	if err != nil {
+		return err
+	}
+	for _, key := range keys {
+		ttl, err := client.PTTL(ctx, key).Result()
+		if err != nil {
+			return err
+		}
+		if ttl < 0 {
+			continue // for ever
+		}
+		if ttl <= d {
+			err = client.Del(ctx, key).Err()
+		} else {
+			err = client.PExpire(ctx, key, ttl-d).Err()
+		}
+		if err != nil {
+			return fmt.Errorf("age %s: %w", key, err)
+		}
+	}
+	return nil
+}
