@@ -29,23 +29,12 @@ var (
 	errSilent    = fmt.Errorf("no answer in %v", maxSilence)
 )
 
-// probe makes a client that gives up soon, for asking whether a server is well.
-func (s *Server) probe() *goredis.Client {
-	opts := s.clientOptions()
-	opts.MaxRetries, opts.DialerRetries, opts.PoolSize = -1, 1, 1
-	opts.DialTimeout, opts.ReadTimeout, opts.WriteTimeout = askTimeout, askTimeout, askTimeout
-	opts.DisableIdentity = true
-	return goredis.NewClient(opts)
-}
-
 // awaitAnswer returns once the process answers on the server's port.
 func (s *Server) awaitAnswer(ctx context.Context, p *process) error {
-	client := s.probe()
-	defer client.Close()
 	ticker := time.NewTicker(askEvery)
 	defer ticker.Stop()
 	for last := time.Now(); ; {
-		err := s.answers(ctx, client, p.cmd.Process.Pid)
+		err := s.answers(ctx, p.cmd.Process.Pid)
 		switch {
 		case err == nil:
 			return nil
@@ -66,21 +55,35 @@ func (s *Server) awaitAnswer(ctx context.Context, p *process) error {
 
 // answers returns nil if the process with that id answers on the server's port:
 // another's may have taken it.
-func (s *Server) answers(ctx context.Context, client *goredis.Client, pid int) error {
-	// The client waits for a second after a failed dial, and logs it.
-	conn, err := net.DialTimeout("tcp4", s.Addr(), askTimeout)
+func (s *Server) answers(ctx context.Context, pid int) error {
+	return s.ask(ctx, func(client *goredis.Client) error {
+		info, err := client.Info(ctx, "server").Result()
+		if err != nil {
+			return err
+		}
+		if !strings.Contains(info, fmt.Sprintf("process_id:%d\r\n", pid)) {
+			return errPortTaken
+		}
+		return client.Ping(ctx).Err()
+	})
+}
+
+// ask hands question a client that gives up after a second, and its error on.
+func (s *Server) ask(ctx context.Context, question func(*goredis.Client) error) error {
+	// After a failed dial the client tries again for a second, and logs it.
+	dialer := net.Dialer{Timeout: askTimeout}
+	conn, err := dialer.DialContext(ctx, "tcp4", s.Addr())
 	if err != nil {
 		return err
 	}
 	_ = conn.Close()
-	info, err := client.Info(ctx, "server").Result()
-	if err != nil {
-		return err
-	}
-	if !strings.Contains(info, fmt.Sprintf("process_id:%d\r\n", pid)) {
-		return errPortTaken
-	}
-	return client.Ping(ctx).Err()
+	opts := s.clientOptions()
+	opts.MaxRetries, opts.DialerRetries, opts.PoolSize = -1, 1, 1
+	opts.DialTimeout, opts.ReadTimeout, opts.WriteTimeout = askTimeout, askTimeout, askTimeout
+	opts.DisableIdentity = true
+	client := goredis.NewClient(opts)
+	defer client.Close()
+	return question(client)
 }
 
 // withLog adds to err what the server wrote last.

@@ -125,18 +125,19 @@ func TestWipe(t *testing.T) {
 func TestPause(t *testing.T) {
 	t.Parallel()
 	s := startServer(t, Options{})
-	client := s.probe()
-	defer client.Close()
+	ping := func() error {
+		return s.ask(t.Context(), func(client *goredis.Client) error { return client.Ping(t.Context()).Err() })
+	}
 	if err := s.Pause(); err != nil {
 		t.Fatal(err)
 	}
-	if err := client.Ping(t.Context()).Err(); err == nil {
+	if err := ping(); err == nil {
 		t.Error("a paused server answered")
 	}
 	if err := s.Resume(); err != nil {
 		t.Fatal(err)
 	}
-	if err := client.Ping(t.Context()).Err(); err != nil {
+	if err := ping(); err != nil {
 		t.Errorf("a resumed server: %v", err)
 	}
 	s.Kill()
