@@ -31,7 +31,7 @@ var arrows = map[string][]string{
 	"dispatch/store":          {"dispatch/event"},
 	"dispatch/store/calls":    {"dispatch/store"},
 	"dispatch/store/contacts": {"dispatch/store", "dispatch/event"},
-	"dispatch/store/embedded": {"dispatch/store", "dispatch/event"},
+	"dispatch/store/embedded": {"dispatch/store", "dispatch/store/calls", "dispatch/store/contacts", "dispatch/event"},
 	"dispatch/store/redis":    {"dispatch/store", "dispatch/store/calls", "dispatch/store/contacts", "dispatch/event"},
 	// The suite that every store passes.
 	"dispatch/store/storetest": {"dispatch/store", "dispatch/event"},

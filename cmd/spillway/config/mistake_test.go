@@ -63,8 +63,12 @@ func TestMistakes(t *testing.T) {
 		{name: "item of a list variable", environ: append(slices.Clone(secrets), "SPILLWAY_STREAM_ALLOWED_ORIGINS=*, x"),
 			file: "stream: {allowed_origins: [a://b]}\n", want: []string{
 				`SPILLWAY_STREAM_ALLOWED_ORIGINS (stream.allowed_origins[1]): "x" is not an origin; allowed: * or scheme://host[:port]`}},
-		{name: "what comes later", environ: append(slices.Clone(secrets), "SPILLWAY_REDIS_ADDRS=127.0.0.1:6379"), want: []string{
-			"SPILLWAY_REDIS_ADDRS (redis.addrs): is not available in this version; allowed: leave redis.addrs empty for the embedded store"}},
+		{name: "what comes later", environ: secrets, file: "endpoints: [{name: a}]\n", want: []string{
+			"spillway.yaml:1: endpoints: is not available in this version; allowed: leave endpoints empty"}},
+		{name: "database of a cluster", environ: append(slices.Clone(secrets), "SPILLWAY_REDIS_ADDRS=127.0.0.1:1,127.0.0.1:2", "SPILLWAY_REDIS_DB=3"), want: []string{
+			"SPILLWAY_REDIS_DB (redis.db): 3 is not allowed with several redis.addrs, which are a Cluster's; allowed: 0: a Cluster has one database"}},
+		{name: "user without a password", environ: append(slices.Clone(secrets), "SPILLWAY_REDIS_ADDRS=127.0.0.1:1", "SPILLWAY_REDIS_USERNAME=u"), want: []string{
+			"redis.password: is missing; allowed: the password of redis.username"}},
 		{name: "failover to the data", environ: append(slices.Clone(secrets), "SPILLWAY_DATA=/d/", "SPILLWAY_LOG_FAILOVER_DIR=/d/x/.."), want: []string{
 			"SPILLWAY_LOG_FAILOVER_DIR (log.failover_dir): is the same as data; allowed: a folder of its own, on another disk"}},
 		{name: "failover to the log", environ: append(slices.Clone(secrets), "SPILLWAY_LOG_FAILOVER_DIR=data/log"), want: []string{

@@ -48,8 +48,11 @@ func New(timed, others []string) *Metrics {
 	return m
 }
 
-// Register hands these metrics and a store's own to reg.
+// Register hands these metrics and a store's own to reg, which may be nil.
 func (m *Metrics) Register(reg prometheus.Registerer, own ...prometheus.Collector) error {
+	if reg == nil {
+		return nil
+	}
 	m.reg = reg
 	for _, c := range append([]prometheus.Collector{m.seconds, m.errors}, own...) {
 		if err := reg.Register(c); err != nil {
@@ -68,6 +71,9 @@ func (m *Metrics) Unregister() {
 	}
 	m.registered = nil
 }
+
+// Failed counts an error of what is no call.
+func (m *Metrics) Failed(op string) { m.errors.WithLabelValues(op).Inc() }
 
 // Observe counts a call. One that its caller gave up is no error of the store's,
 // nor is a contact that is not known.

@@ -121,11 +121,11 @@ func (b *Book) Of(waba, id string) (*Record, error) {
 	if err != nil || o == nil {
 		return nil, err
 	}
-	return b.record(o.Contact)
+	return b.Record(o.Contact)
 }
 
-// record gives a contact, nil where there is none. It may be changed: call save.
-func (b *Book) record(id uuid.UUID) (*Record, error) {
+// Record gives a contact, nil where there is none.
+func (b *Book) Record(id uuid.UUID) (*Record, error) {
 	if r, ok := b.records[id]; ok {
 		return r, nil
 	}
@@ -220,7 +220,7 @@ func (b *Book) known(c *event.Customer) (*Record, error) {
 		if o == nil {
 			continue
 		}
-		r, err := b.record(o.Contact)
+		r, err := b.Record(o.Contact)
 		if err != nil {
 			return nil, err
 		}
@@ -350,7 +350,7 @@ func (b *Book) resolve(c *event.Customer) (*Record, before, error) {
 	if err != nil || other == nil || other.Contact == r.ID {
 		return r, before{}, err
 	}
-	loser, err := b.record(other.Contact)
+	loser, err := b.Record(other.Contact)
 	if err != nil || loser == nil {
 		return r, before{}, err
 	}

@@ -56,7 +56,7 @@ func (s *Store) Apply(ctx context.Context, b *store.Batch) (_ store.Result, err 
 // begin forgets the batch before.
 func (p *partition) begin() {
 	clear(p.seen.added)
-	p.book.clear()
+	p.book.Clear()
 	clear(p.plan)
 	p.plan = p.plan[:0]
 }
@@ -92,7 +92,7 @@ func (s *Store) apply(p *partition, b *store.Batch) (store.Result, error) {
 	for i := range b.Events {
 		e := &b.Events[i]
 		if result.Outcomes[i] == store.Duplicate {
-			if err := s.unclaim(p.book, e); err != nil {
+			if err := p.book.Unclaim(e); err != nil {
 				return store.Result{}, err
 			}
 			continue
@@ -135,7 +135,7 @@ func isWriter(e *event.Event) bool { return e.Customer != nil && e.Customer.Writ
 
 // applyContact plans the contact event of a message, where there is one.
 func (s *Store) applyContact(p *partition, e *event.Event, result *store.Result) error {
-	c, err := s.profile(p.book, e)
+	c, err := p.book.Profile(e)
 	if err != nil || c == nil {
 		return err
 	}
@@ -159,7 +159,7 @@ func (s *Store) commit(p *partition, b *store.Batch) error {
 	if err := p.seen.write(batch); err != nil {
 		return err
 	}
-	if err := p.book.write(batch); err != nil {
+	if err := writeBook(p.book, batch); err != nil {
 		return err
 	}
 	if b.Mode == store.Advance {

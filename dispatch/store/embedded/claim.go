@@ -3,12 +3,9 @@ package embedded
 import (
 	"context"
 	"errors"
-	"fmt"
 
-	"github.com/google/uuid"
-
-	"spillway/dispatch/event"
 	"spillway/dispatch/store"
+	"spillway/dispatch/store/contacts"
 )
 
 // Claim answers each claim. What it writes is not synced: it stands in Pebble's
@@ -50,30 +47,15 @@ func (s *Store) lookUp(claims []store.Claim, answers []store.Claimed) (missing [
 		if err != nil {
 			return nil, err
 		}
-		known := wa
-		if known == nil {
-			known = user
-		}
-		switch {
-		case claims[i].Message == "" && known == nil:
-			answers[i] = store.Claimed{Contact: c.Candidate()}
-		case claims[i].Message == "" || allKnown(c, wa, user):
-			answers[i] = store.Claimed{Contact: known.contact, Birth: known.birth}
-		default:
+		var answered bool
+		if answers[i], answered = contacts.Answer(c, wa, user, claims[i].Message); !answered {
 			missing = append(missing, i)
 		}
 	}
 	return missing, nil
 }
 
-// allKnown reports that each id of the customer has an owner. A changed number
-// is left to be claimed.
-func allKnown(c *event.Customer, wa, user *owner) bool {
-	return (c.WaID == "" || wa != nil) && (c.UserID == "" || user != nil) && c.NewWaID == "" &&
-		(wa != nil || user != nil)
-}
-
-func ownerOf(owners *lookup, waba, id string) (*owner, error) {
+func ownerOf(owners *lookup, waba, id string) (*contacts.Owner, error) {
 	if id == "" {
 		return nil, nil
 	}
@@ -88,9 +70,9 @@ func ownerOf(owners *lookup, waba, id string) (*owner, error) {
 func (s *Store) claimMissing(claims []store.Claim, missing []int, answers []store.Claimed) error {
 	s.contacts.Lock()
 	defer s.contacts.Unlock()
-	b := newBook(s.db)
+	b := newBook(s.db, s.cfg.Now)
 	for _, i := range missing {
-		r, err := s.claim(b, claims[i].Customer, claims[i].Message)
+		r, err := b.Claim(claims[i].Customer, claims[i].Message)
 		if err != nil {
 			return err
 		}
@@ -100,78 +82,14 @@ func (s *Store) claimMissing(claims []store.Claim, missing []int, answers []stor
 }
 
 // commitBook writes what was changed in the book. It is not synced.
-func (s *Store) commitBook(b *book) error {
-	if !b.changed() {
+func (s *Store) commitBook(b *contacts.Book) error {
+	if !b.Changed() {
 		return nil
 	}
 	batch := s.db.NewBatch()
 	defer func() { _ = batch.Close() }()
-	if err := b.write(batch); err != nil {
+	if err := writeBook(b, batch); err != nil {
 		return err
 	}
 	return s.commitBatch(batch)
-}
-
-// claim gives each id of the customer an owner, and returns the contact: that of
-// the wa_id, else that of the user_id, else a new one.
-func (s *Store) claim(b *book, c *event.Customer, message string) (*record, error) {
-	r, err := s.known(b, c)
-	if err != nil {
-		return nil, err
-	}
-	if r == nil {
-		r = newRecord(c, c.Candidate(), message)
-	}
-	for _, id := range [...]string{c.WaID, c.UserID, c.NewWaID} {
-		o, err := b.owner(c.WABA, id)
-		if err != nil {
-			return nil, err
-		}
-		if id != "" && o == nil {
-			r.touched = s.cfg.Now()
-			b.save(r)
-			b.setOwner(id, r)
-		}
-	}
-	return r, nil
-}
-
-// known gives the contact that owns the wa_id, else the user_id, nil for none.
-func (s *Store) known(b *book, c *event.Customer) (*record, error) {
-	for _, id := range [...]string{c.WaID, c.UserID} {
-		o, err := b.owner(c.WABA, id)
-		if err != nil {
-			return nil, err
-		}
-		if o == nil {
-			continue
-		}
-		r, err := b.record(o.contact)
-		if err != nil {
-			return nil, err
-		}
-		if r == nil {
-			return nil, fmt.Errorf("read contact of a known id: %w", errMalformed)
-		}
-		return r, nil
-	}
-	return nil, nil
-}
-
-// unclaim takes back what a duplicate has claimed: a message that was seen, of a
-// customer who was forgotten since, gives birth to nobody. The contact it was
-// claimed for has never been updated.
-func (s *Store) unclaim(b *book, e *event.Event) error {
-	if !isWriter(e) || !e.Customer.Born {
-		return nil
-	}
-	r, err := s.known(b, e.Customer)
-	if err != nil || r == nil || r.Birth != e.Identity || !r.Updated.IsZero() {
-		return err
-	}
-	return b.remove(r)
-}
-
-func newRecord(c *event.Customer, id uuid.UUID, birth string) *record {
-	return &record{Contact: store.Contact{ID: id, WABA: c.WABA, WaID: c.WaID, UserID: c.UserID, Birth: birth}}
 }

@@ -25,7 +25,7 @@ func (s *Store) Contact(ctx context.Context, waba, id string) (_ store.Contact, 
 	defer func() { done(err) }()
 	s.contacts.Lock()
 	defer s.contacts.Unlock()
-	r, err := s.contactOf(newBook(s.db), waba, id)
+	r, err := newBook(s.db, s.cfg.Now).Of(waba, id)
 	if err != nil {
 		return store.Contact{}, err
 	}
@@ -33,14 +33,6 @@ func (s *Store) Contact(ctx context.Context, waba, id string) (_ store.Contact, 
 		return store.Contact{}, store.ErrNoContact
 	}
 	return r.Contact, nil
-}
-
-func (s *Store) contactOf(b *book, waba, id string) (*record, error) {
-	o, err := b.owner(waba, id)
-	if err != nil || o == nil {
-		return nil, err
-	}
-	return b.record(o.contact)
 }
 
 // Forget removes the contact, under all its ids, and its events from the
@@ -72,8 +64,8 @@ func (s *Store) Forget(ctx context.Context, waba, id string) (events int, err er
 func (s *Store) forgetContact(waba, id string) (ids []uuid.UUID, known bool, err error) {
 	s.contacts.Lock()
 	defer s.contacts.Unlock()
-	b := newBook(s.db)
-	r, err := s.contactOf(b, waba, id)
+	b := newBook(s.db, s.cfg.Now)
+	r, err := b.Of(waba, id)
 	if err != nil {
 		return nil, false, err
 	}
@@ -82,15 +74,15 @@ func (s *Store) forgetContact(waba, id string) (ids []uuid.UUID, known bool, err
 		return ids, false, nil
 	}
 	ids = append(ids, r.ID)
-	for _, each := range r.ids {
+	for _, each := range r.IDs {
 		ids = append(ids, event.ContactID(waba, each))
 	}
 	batch := s.db.NewBatch()
 	defer func() { _ = batch.Close() }()
-	if err := b.remove(r); err != nil {
+	if err := b.Remove(r); err != nil {
 		return nil, false, err
 	}
-	if err := b.write(batch); err != nil {
+	if err := writeBook(b, batch); err != nil {
 		return nil, false, err
 	}
 	return ids, true, s.commitBatch(batch)

@@ -12,6 +12,7 @@ import (
 
 	"spillway/dispatch/event"
 	"spillway/dispatch/store"
+	"spillway/dispatch/store/contacts"
 )
 
 var someID = uuid.MustParse("0f3b8a54-25b7-5a27-8d8b-5a2b6c1d9e77")
@@ -22,9 +23,9 @@ func TestGoldenBytes(t *testing.T) {
 	entry, stale := make([]byte, entrySize(e, "")), make([]byte, entrySize(e, staleMark))
 	putEntry(entry, e, "")
 	putEntry(stale, e, staleMark)
-	r := record{
+	r := &contacts.Record{
 		Contact: store.Contact{WABA: "1", WaID: "2", UserID: "US.3", Name: "A", Birth: "w", Updated: time.UnixMilli(258)},
-		touched: time.UnixMilli(3), ids: []string{"2", "US.3"},
+		Touched: time.UnixMilli(3), IDs: []string{"2", "US.3"},
 	}
 	key := makeSeenKey(20000, statusHash(&event.Status{Wamid: "wamid.1", Participant: "49"}))
 	for name, tt := range map[string]struct {
@@ -38,7 +39,7 @@ func TestGoldenBytes(t *testing.T) {
 		"cursor key":   {cursorKey(3, store.Source{Node: "n", Lane: "bulk"}), "43000362756c6b006e"},
 		"cursor":       {cursorValue(store.Cursor{Seq: 1, Hash: 2}), "00000000000000010000000000000002"},
 		"owner key":    {ownerKey("1", "2"), "49310032"},
-		"record":       {r.append(nil), "01000000000000010200000000000000030131013204" + "55532e33014100017702013204" + "55532e33"},
+		"record":       {appendRecord(nil, r), "01000000000000010200000000000000030131013204" + "55532e33014100017702013204" + "55532e33"},
 		"block key":    {blockKey(1, 3), "4200000000000000010003"},
 		"block":        {blockValue(tally{count: 1, bytes: 2, last: 3}), "000000000000000100000000000000020000000000000003"},
 		"trim mark":    {partitionKey(tagTrimmed, 3), "540003"},
@@ -51,15 +52,15 @@ func TestGoldenBytes(t *testing.T) {
 }
 
 func TestRecordRoundTrip(t *testing.T) {
-	full := &record{
+	full := &contacts.Record{
 		Contact: store.Contact{
 			ID: someID, WABA: "1", WaID: "2", UserID: "US.3", Name: "Å\x00", Username: "u", Birth: "wamid.1",
 			Updated: time.UnixMilli(1_767_225_600_123).UTC(),
 		},
-		touched: time.UnixMilli(5).UTC(), ids: []string{"2", "", "US.3"},
+		Touched: time.UnixMilli(5).UTC(), IDs: []string{"2", "", "US.3"},
 	}
-	for _, r := range []*record{full, {Contact: store.Contact{ID: someID}}} {
-		v := r.append(nil)
+	for _, r := range []*contacts.Record{full, {Contact: store.Contact{ID: someID}}} {
+		v := appendRecord(nil, r)
 		got, err := parseRecord(someID, v)
 		if err != nil || !reflect.DeepEqual(got, r) {
 			t.Errorf("got %+v, %v\nwant %+v", got, err, r)

@@ -115,7 +115,7 @@ func (s *Store) load() error {
 		s.partitions[i] = &partition{
 			index:   i,
 			seen:    seen{stored: lookup{db: s.db}, days: slices.Clone(days), added: make(map[seenKey]byte)},
-			book:    newBook(s.db),
+			book:    newBook(s.db, s.cfg.Now),
 			cursors: make(map[store.Source]store.Cursor),
 		}
 	}
@@ -284,6 +284,6 @@ func (l pebbleLogger) Fatalf(format string, args ...any) {
 // backgroundError is told of a flush or compaction that failed. Pebble tries
 // again; while it cannot, applying stalls and the log keeps what comes.
 func (s *Store) backgroundError(err error) {
-	s.metrics.errors.WithLabelValues(opUpkeep).Inc()
+	s.metrics.Failed(opUpkeep)
 	s.logger.Error("the store could not write in the background", "error", err)
 }

@@ -4,45 +4,24 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/google/uuid"
 
 	"spillway/dispatch/store"
+	"spillway/dispatch/store/contacts"
 )
 
-// record is a contact as it is kept, under K uuid. Each of its ids names it, by
-// an owner under I waba 00 id.
+// A contact is kept under K uuid. Each of its ids names it, by an owner under I
+// waba 00 id, which is uuid(16) birth.
 //
 //	version(1) updated(8) touched(8) WABA WaID UserID Name Username Birth
 //	count(uvarint) ids …
 //
 // updated and touched are Unix milliseconds, 0 for none; a string is its length
 // as uvarint and its bytes.
-type record struct {
-	store.Contact
-	// touched is when a message of the contact was last claimed or applied, by
-	// the store's clock: what its time to live counts from.
-	touched time.Time
-	// ids are all it is known under, or was before it was merged.
-	ids []string
-}
-
-// owner is the contact an id belongs to: uuid(16) birth.
-type owner struct {
-	contact uuid.UUID
-	birth   string
-}
-
 const recordVersion = 1
-
-func (r *record) addID(id string) {
-	if !slices.Contains(r.ids, id) {
-		r.ids = append(r.ids, id)
-	}
-}
 
 func millis(t time.Time) uint64 {
 	if t.IsZero() {
@@ -58,15 +37,15 @@ func fromMillis(ms uint64) time.Time {
 	return time.UnixMilli(int64(ms)).UTC()
 }
 
-func (r *record) append(v []byte) []byte {
+func appendRecord(v []byte, r *contacts.Record) []byte {
 	v = append(v, recordVersion)
 	v = binary.BigEndian.AppendUint64(v, millis(r.Updated))
-	v = binary.BigEndian.AppendUint64(v, millis(r.touched))
+	v = binary.BigEndian.AppendUint64(v, millis(r.Touched))
 	for _, s := range []string{r.WABA, r.WaID, r.UserID, r.Name, r.Username, r.Birth} {
 		v = appendString(v, s)
 	}
-	v = binary.AppendUvarint(v, uint64(len(r.ids)))
-	for _, id := range r.ids {
+	v = binary.AppendUvarint(v, uint64(len(r.IDs)))
+	for _, id := range r.IDs {
 		v = appendString(v, id)
 	}
 	return v
@@ -112,17 +91,17 @@ func (r *reader) length() uint64 {
 
 func (r *reader) string() string { return string(r.take(r.length())) }
 
-func parseRecord(id uuid.UUID, v []byte) (*record, error) {
+func parseRecord(id uuid.UUID, v []byte) (*contacts.Record, error) {
 	if len(v) == 0 || v[0] != recordVersion {
 		return nil, fmt.Errorf("parse contact: %w", errMalformed)
 	}
 	in := reader{rest: v[1:]}
-	r := &record{Contact: store.Contact{ID: id, Updated: fromMillis(in.uint64())}, touched: fromMillis(in.uint64())}
+	r := &contacts.Record{Contact: store.Contact{ID: id, Updated: fromMillis(in.uint64())}, Touched: fromMillis(in.uint64())}
 	for _, s := range []*string{&r.WABA, &r.WaID, &r.UserID, &r.Name, &r.Username, &r.Birth} {
 		*s = in.string()
 	}
 	for range in.length() {
-		r.ids = append(r.ids, in.string())
+		r.IDs = append(r.IDs, in.string())
 	}
 	if in.bad || len(in.rest) > 0 {
 		return nil, fmt.Errorf("parse contact: %w", errMalformed)
@@ -132,57 +111,16 @@ func parseRecord(id uuid.UUID, v []byte) (*record, error) {
 
 func recordKey(id uuid.UUID) []byte { return append([]byte{tagRecord}, id[:]...) }
 
-// book reads contacts, keeps what is changed, and writes it all into one batch.
-// It sees its own changes. Who changes anything holds the store's contacts mutex
-// from the first read to the commit.
-type book struct {
-	db      *pebble.DB
-	owners  map[string]*owner // by key; nil: none, or deleted
-	records map[uuid.UUID]*record
-	dirty   map[string]struct{}
-	touched map[uuid.UUID]struct{}
+// source reads contacts from the database.
+type source struct{ db *pebble.DB }
+
+func newBook(db *pebble.DB, now func() time.Time) *contacts.Book {
+	return contacts.NewBook(source{db}, now)
 }
 
-func newBook(db *pebble.DB) *book {
-	return &book{
-		db:      db,
-		owners:  make(map[string]*owner),
-		records: make(map[uuid.UUID]*record),
-		dirty:   make(map[string]struct{}),
-		touched: make(map[uuid.UUID]struct{}),
-	}
-}
-
-// clear makes the book as new.
-func (b *book) clear() {
-	clear(b.owners)
-	clear(b.records)
-	clear(b.dirty)
-	clear(b.touched)
-}
-
-// changed reports whether there is anything to write.
-func (b *book) changed() bool { return len(b.dirty)+len(b.touched) > 0 }
-
-// owner gives the contact that the id belongs to, nil for none or no id.
-func (b *book) owner(waba, id string) (*owner, error) {
-	if id == "" {
-		return nil, nil
-	}
-	k := ownerKey(waba, id)
-	if o, ok := b.owners[string(k)]; ok {
-		return o, nil
-	}
-	o, err := readOwner(b.db, k)
-	if err != nil {
-		return nil, err
-	}
-	b.owners[string(k)] = o
-	return o, nil
-}
-
-func readOwner(db *pebble.DB, k []byte) (*owner, error) {
-	v, closer, err := db.Get(k)
+// Owner gives the contact that the id belongs to, nil for none.
+func (s source) Owner(waba, id string) (*contacts.Owner, error) {
+	v, closer, err := s.db.Get(ownerKey(waba, id))
 	if errors.Is(err, pebble.ErrNotFound) {
 		return nil, nil
 	}
@@ -193,28 +131,9 @@ func readOwner(db *pebble.DB, k []byte) (*owner, error) {
 	return parseOwner(v)
 }
 
-func parseOwner(v []byte) (*owner, error) {
-	if len(v) < 16 {
-		return nil, fmt.Errorf("read contact owner: %w", errMalformed)
-	}
-	return &owner{contact: uuid.UUID(v[:16]), birth: string(v[16:])}, nil
-}
-
-// setOwner gives an id to a record.
-func (b *book) setOwner(id string, r *record) {
-	r.addID(id)
-	k := string(ownerKey(r.WABA, id))
-	b.owners[k] = &owner{contact: r.ID, birth: r.Birth}
-	b.dirty[k] = struct{}{}
-	b.touched[r.ID] = struct{}{}
-}
-
-// record gives a contact, nil where there is none. It may be changed: call save.
-func (b *book) record(id uuid.UUID) (*record, error) {
-	if r, ok := b.records[id]; ok {
-		return r, nil
-	}
-	v, closer, err := b.db.Get(recordKey(id))
+// Record gives a contact, nil where there is none.
+func (s source) Record(id uuid.UUID) (*contacts.Record, error) {
+	v, closer, err := s.db.Get(recordKey(id))
 	if errors.Is(err, pebble.ErrNotFound) {
 		return nil, nil
 	}
@@ -222,61 +141,38 @@ func (b *book) record(id uuid.UUID) (*record, error) {
 		return nil, fmt.Errorf("read contact: %w", err)
 	}
 	defer func() { _ = closer.Close() }()
-	r, err := parseRecord(id, v)
-	if err != nil {
-		return nil, err
+	return parseRecord(id, v)
+}
+
+func parseOwner(v []byte) (*contacts.Owner, error) {
+	if len(v) < 16 {
+		return nil, fmt.Errorf("read contact owner: %w", errMalformed)
 	}
-	b.records[id] = r
-	return r, nil
+	return &contacts.Owner{Contact: uuid.UUID(v[:16]), Birth: string(v[16:])}, nil
 }
 
-// save keeps a record as it is now.
-func (b *book) save(r *record) {
-	b.records[r.ID] = r
-	b.touched[r.ID] = struct{}{}
-}
-
-// remove deletes a record, and with it the ids that still name it.
-func (b *book) remove(r *record) error {
-	for _, id := range r.ids {
-		o, err := b.owner(r.WABA, id)
-		if err != nil {
-			return err
-		}
-		if o != nil && o.contact == r.ID {
-			k := string(ownerKey(r.WABA, id))
-			b.owners[k] = nil
-			b.dirty[k] = struct{}{}
-		}
-	}
-	b.records[r.ID] = nil
-	b.touched[r.ID] = struct{}{}
-	return nil
-}
-
-// write puts all changes into the batch.
-func (b *book) write(batch *pebble.Batch) error {
-	for k := range b.dirty {
-		var err error
-		if o := b.owners[k]; o == nil {
-			err = batch.Delete([]byte(k), nil)
+// writeBook puts what a book has changed into the batch. Who changes anything
+// holds the store's contacts mutex from the first read to the commit.
+func writeBook(b *contacts.Book, batch *pebble.Batch) error {
+	return b.Changes(func(waba, id string, o *contacts.Owner) (err error) {
+		if o == nil {
+			err = batch.Delete(ownerKey(waba, id), nil)
 		} else {
-			err = batch.Set([]byte(k), append(o.contact[:], o.birth...), nil)
+			err = batch.Set(ownerKey(waba, id), append(o.Contact[:], o.Birth...), nil)
 		}
 		if err != nil {
 			return fmt.Errorf("write contact owner: %w", err)
 		}
-	}
-	for id := range b.touched {
-		var err error
-		if r := b.records[id]; r == nil {
+		return nil
+	}, func(id uuid.UUID, r *contacts.Record) (err error) {
+		if r == nil {
 			err = batch.Delete(recordKey(id), nil)
 		} else {
-			err = batch.Set(recordKey(id), r.append(nil), nil)
+			err = batch.Set(recordKey(id), appendRecord(nil, r), nil)
 		}
 		if err != nil {
 			return fmt.Errorf("write contact: %w", err)
 		}
-	}
-	return nil
+		return nil
+	})
 }

@@ -31,6 +31,7 @@ import (
 	"github.com/cockroachdb/pebble/v2"
 
 	"spillway/dispatch/store"
+	"spillway/dispatch/store/contacts"
 )
 
 var (
@@ -85,7 +86,7 @@ type partition struct {
 	// mu is held by the Apply that runs.
 	mu   sync.Mutex
 	seen seen
-	book *book
+	book *contacts.Book
 	plan []planned
 
 	cursorsMu sync.RWMutex
@@ -118,7 +119,7 @@ func (s *Store) Close() error {
 }
 
 func (s *Store) close() error {
-	defer s.metrics.unregister()
+	defer s.metrics.Unregister()
 	close(s.closing)
 	idle := s.gate.close()
 	released := make(chan error, 1)
@@ -171,7 +172,7 @@ func (s *Store) begin(ctx context.Context, op string) (done func(error), err err
 		return nil, err
 	}
 	if s.hasFailed() {
-		s.metrics.errors.WithLabelValues(op).Inc()
+		s.metrics.Failed(op)
 		return nil, errFailed
 	}
 	if !s.gate.enter() {
@@ -180,7 +181,7 @@ func (s *Store) begin(ctx context.Context, op string) (done func(error), err err
 	start := time.Now()
 	return func(err error) {
 		s.gate.leave()
-		s.metrics.observe(op, time.Since(start), err)
+		s.metrics.Observe(op, time.Since(start), err)
 	}, nil
 }
 

@@ -57,7 +57,7 @@ func (s *Store) kickUpkeep() {
 // report tells of upkeep that failed; it is tried again at the next turn.
 func (s *Store) report(what string, err error) {
 	if err != nil {
-		s.metrics.errors.WithLabelValues(opUpkeep).Inc()
+		s.metrics.Failed(opUpkeep)
 		s.logger.Error("upkeep of the store failed", "task", what, "error", err)
 	}
 }
@@ -124,7 +124,7 @@ func (s *Store) expireContacts() error {
 			return fmt.Errorf("read contacts: %w", errMalformed)
 		}
 		r, err := parseRecord(uuid.UUID(k[1:]), v)
-		if err != nil || !r.touched.Before(before) {
+		if err != nil || !r.Touched.Before(before) {
 			return err
 		}
 		if old = append(old, r.ID); len(old) < expireBatch {
@@ -144,14 +144,14 @@ func (s *Store) expireContacts() error {
 func (s *Store) removeContacts(ids []uuid.UUID, before time.Time) error {
 	s.contacts.Lock()
 	defer s.contacts.Unlock()
-	b := newBook(s.db)
+	b := newBook(s.db, s.cfg.Now)
 	for _, id := range ids {
-		r, err := b.record(id)
+		r, err := b.Record(id)
 		if err != nil {
 			return err
 		}
-		if r != nil && r.touched.Before(before) {
-			if err := b.remove(r); err != nil {
+		if r != nil && r.Touched.Before(before) {
+			if err := b.Remove(r); err != nil {
 				return err
 			}
 		}

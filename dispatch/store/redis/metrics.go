@@ -38,9 +38,6 @@ func newMetrics(s *Store, reg prometheus.Registerer) (*metrics, error) {
 			Help: "Events the streams hold.",
 		}),
 	}
-	if reg == nil {
-		return m, nil
-	}
 	return m, m.Register(reg, m.reloads, m.conflicts, m.entries, prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "spillway_store_connections",
 		Help: "Connections to Redis servers.",

@@ -112,6 +112,79 @@ func TestSuite(t *testing.T) {
 	})
 }
 
+// group is several servers that are one Redis.
+type group interface {
+	Addrs() []string
+	Stop() error
+}
+
+func stopAfter(t testing.TB, g group, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := g.Stop(); err != nil {
+			t.Errorf("stop redis: %v", err)
+		}
+	})
+}
+
+func startSentinel(t testing.TB, opts localredis.Options) *localredis.Sentinel {
+	t.Helper()
+	g, err := localredis.StartSentinel(t.Context(), 1, opts)
+	stopAfter(t, g, err)
+	return g
+}
+
+func startCluster(t testing.TB, opts localredis.Options) *localredis.Cluster {
+	t.Helper()
+	g, err := localredis.StartCluster(t.Context(), opts)
+	stopAfter(t, g, err)
+	return g
+}
+
+// suiteOf holds a store on several servers to the suite; each test has a prefix
+// of its own.
+func suiteOf(t *testing.T, cfg Config) {
+	n := 0
+	storetest.Run(t, func(t *testing.T, opts storetest.Options) *storetest.Harness {
+		cfg := cfg
+		n++
+		cfg.Prefix = fmt.Sprint("test", n)
+		cfg.Partitions, cfg.Window, cfg.ContactTTL = opts.Partitions, opts.Window, opts.ContactTTL
+		cfg.Retain, cfg.RetainBytes = opts.Retain, opts.RetainBytes
+		s := mustOpen(t, cfg)
+		return &storetest.Harness{
+			Store: s,
+			Reopen: func(t testing.TB) storetest.Store {
+				if err := s.Close(); err != nil {
+					t.Fatal(err)
+				}
+				s = mustOpen(t, cfg)
+				return s
+			},
+			Lacks: map[string]string{
+				storetest.Lose:    "a loss of several servers is the subject of tests of its own",
+				storetest.Advance: "keys expire on each server as on a single one",
+			},
+		}
+	})
+}
+
+func TestSuiteSentinel(t *testing.T) {
+	t.Parallel()
+	g := startSentinel(t, localredis.Options{})
+	cfg := testConfig(g.Addrs()...)
+	cfg.Master = g.Master()
+	suiteOf(t, cfg)
+}
+
+func TestSuiteCluster(t *testing.T) {
+	t.Parallel()
+	suiteOf(t, testConfig(startCluster(t, localredis.Options{}).Addrs()...))
+}
+
 // age makes a server's keys older, and drops those that are due.
 func age(ctx context.Context, client *goredis.Client, d time.Duration) error {
 	keys, err := client.Keys(ctx, "*").Result()
