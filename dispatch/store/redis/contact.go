@@ -83,9 +83,29 @@ type pageID struct{ waba, id string }
 type pages struct {
 	store *Store
 	byID  map[pageID]*page
+	// naming has by id the newest copy that names it, and copies by contact all
+	// copies of it.
+	naming map[pageID]*contactCopy
+	copies map[uuid.UUID][]*contactCopy
 }
 
-func (s *Store) newPages() *pages { return &pages{store: s, byID: make(map[pageID]*page)} }
+func (s *Store) newPages() *pages {
+	return &pages{
+		store: s, byID: make(map[pageID]*page),
+		naming: make(map[pageID]*contactCopy), copies: make(map[uuid.UUID][]*contactCopy),
+	}
+}
+
+// note takes what was read under one id into account.
+func (p *pages) note(c *contactCopy) {
+	p.copies[c.ID] = append(p.copies[c.ID], c)
+	for _, id := range c.IDs {
+		k := pageID{c.WABA, id}
+		if other := p.naming[k]; other == nil || other.Updated < c.Updated {
+			p.naming[k] = c
+		}
+	}
+}
 
 // want notes the pages of ids to be loaded; empty ones are none.
 func (p *pages) want(waba string, ids ...string) {
@@ -124,11 +144,12 @@ func (p *pages) load(ctx context.Context, links bool) error {
 				return fmt.Errorf("read contacts: %w", each.err)
 			}
 		}
-		if !links {
-			break
-		}
 		for _, each := range todo {
-			if each.copy != nil {
+			if each.copy == nil {
+				continue
+			}
+			p.note(each.copy)
+			if links {
 				p.want(each.waba, each.copy.IDs...)
 			}
 		}
@@ -193,10 +214,8 @@ func (p *pages) Owner(waba, id string) (*contacts.Owner, error) {
 	if c == nil {
 		return nil, nil
 	}
-	for _, other := range p.byID {
-		if d := other.copy; d != nil && d.WABA == c.WABA && d.ID != c.ID && d.Updated > c.Updated && slices.Contains(d.IDs, id) {
-			c = d
-		}
+	if d := p.naming[pageID{waba, id}]; d != nil && d.ID != c.ID && d.Updated > c.Updated {
+		c = d
 	}
 	return &contacts.Owner{Contact: c.ID, Birth: c.Birth}, nil
 }
@@ -205,11 +224,7 @@ func (p *pages) Owner(waba, id string) (*contacts.Owner, error) {
 func (p *pages) Record(id uuid.UUID) (*contacts.Record, error) {
 	var newest *contactCopy
 	ids := make(map[string]struct{})
-	for _, each := range p.byID {
-		c := each.copy
-		if c == nil || c.ID != id {
-			continue
-		}
+	for _, c := range p.copies[id] {
 		for _, other := range c.IDs {
 			ids[other] = struct{}{}
 		}
