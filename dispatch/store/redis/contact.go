@@ -126,30 +126,19 @@ var errNotLoaded = errors.New("contact not loaded")
 // customer has one or two; more come of changed numbers.
 const maxLinks = 16
 
-// load reads the pages wanted, and with links also those that they name.
+// load reads the pages wanted, and with links also those that they name. It fails
+// where any of them cannot be read.
 func (p *pages) load(ctx context.Context, links bool) error {
 	for range maxLinks {
-		var todo []*page
-		for _, each := range p.byID {
-			if each.err != nil {
-				todo = append(todo, each)
-			}
-		}
-		if len(todo) == 0 {
+		read := p.loadOnce(ctx)
+		if len(read) == 0 {
 			break
 		}
-		p.store.read(ctx, todo)
-		for _, each := range todo {
+		for _, each := range read {
 			if each.err != nil {
 				return fmt.Errorf("read contacts: %w", each.err)
 			}
-		}
-		for _, each := range todo {
-			if each.copy == nil {
-				continue
-			}
-			p.note(each.copy)
-			if links {
+			if links && each.copy != nil {
 				p.want(each.waba, each.copy.IDs...)
 			}
 		}
@@ -157,14 +146,34 @@ func (p *pages) load(ctx context.Context, links bool) error {
 	return nil
 }
 
-// read reads pages; each has its own error.
+// loadOnce reads the pages that are not read yet, and returns them; each has its
+// own error.
+func (p *pages) loadOnce(ctx context.Context) []*page {
+	var todo []*page
+	for _, each := range p.byID {
+		if each.err != nil {
+			todo = append(todo, each)
+		}
+	}
+	if len(todo) > 0 {
+		p.store.read(ctx, todo)
+	}
+	for _, each := range todo {
+		if each.copy != nil {
+			p.note(each.copy)
+		}
+	}
+	return todo
+}
+
+// read reads pages. In a Cluster those of each partition are asked for apart.
 func (s *Store) read(ctx context.Context, all []*page) {
 	groups := map[int][]*page{0: all}
 	if s.cfg.isCluster() {
-		groups = make(map[int][]*page)
-		for _, each := range all {
-			groups[each.partition] = append(groups[each.partition], each)
-		}
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, lookUpTimeout)
+		defer cancel()
+		groups = s.present(all)
 	}
 	pipe := s.client.Pipeline()
 	cmds := make(map[int]*goredis.SliceCmd, len(groups))
@@ -178,6 +187,7 @@ func (s *Store) read(ctx context.Context, all []*page) {
 	_, _ = pipe.Exec(ctx) // each command has its error
 	for n, group := range groups {
 		values, err := cmds[n].Result()
+		s.partitions[n].away.note(time.Now(), err)
 		for i, each := range group {
 			each.raw, each.copy, each.err = "", nil, err
 			if err == nil {
@@ -185,6 +195,23 @@ func (s *Store) read(ctx context.Context, all []*page) {
 			}
 		}
 	}
+}
+
+// present groups pages by their partitions, but for those that are away.
+func (s *Store) present(all []*page) map[int][]*page {
+	groups, asks := make(map[int][]*page), make(map[int]bool)
+	now := time.Now()
+	for _, each := range all {
+		if _, known := asks[each.partition]; !known {
+			asks[each.partition] = s.partitions[each.partition].away.asks(now)
+		}
+		if !asks[each.partition] {
+			each.err = errAway
+			continue
+		}
+		groups[each.partition] = append(groups[each.partition], each)
+	}
+	return groups
 }
 
 func (p *page) set(value any) {
@@ -348,9 +375,7 @@ func (s *Store) claim(ctx context.Context, claims []store.Claim, answers []store
 		c := claims[i].Customer
 		p.want(c.WABA, c.WaID, c.UserID)
 	}
-	if err := p.load(ctx, false); err != nil {
-		return false, err
-	}
+	p.loadOnce(ctx)
 	var missing []int
 	for i := range claims {
 		var answered bool
@@ -367,12 +392,23 @@ func (s *Store) claim(ctx context.Context, claims []store.Claim, answers []store
 	return s.claimMissing(ctx, claims, missing, answers)
 }
 
+// answer answers a claim by the pages read; false where it needs writing. A look-up
+// of somebody whose partition has been away for long is answered as if they were
+// unknown: a status is not held back for good by another partition's node. That is
+// the right contact for all who were first seen under their wa_id.
 func (p *pages) answer(claim *store.Claim) (store.Claimed, bool, error) {
 	c := claim.Customer
 	var owners [2]*contacts.Owner
 	for i, id := range [...]string{c.WaID, c.UserID} {
 		if id == "" {
 			continue
+		}
+		if each := p.byID[pageID{c.WABA, id}]; each.err != nil {
+			if claim.Message == "" && p.store.partitions[each.partition].away.long(time.Now()) {
+				p.store.metrics.guessed.Inc()
+				continue
+			}
+			return store.Claimed{}, false, fmt.Errorf("read contacts: %w", each.err)
 		}
 		var err error
 		if owners[i], err = p.Owner(c.WABA, id); err != nil {

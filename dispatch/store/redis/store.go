@@ -76,6 +76,7 @@ type partition struct {
 	index int
 	keys  partitionKeys
 	days  *days
+	away  absence
 }
 
 var errClosed = errors.New("store closed")

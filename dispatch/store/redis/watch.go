@@ -14,9 +14,9 @@ import (
 )
 
 const (
-	// watchInterval is the time between two looks at how the servers are set up
-	// and how full the sets are.
-	watchInterval = time.Minute
+	// watchInterval is the time between two looks at how the servers are set up,
+	// how full the sets are, and how far consumer groups are behind.
+	watchInterval = 15 * time.Second
 	// sampledBuckets of each partition and day are counted.
 	sampledBuckets = 4
 	// compactLimit is the setting up to which a set of integers is an intset, and
@@ -67,6 +67,9 @@ func (s *Store) look(ctx context.Context) ([]string, error) {
 		return nil, err
 	}
 	if err := s.countStreams(ctx); err != nil {
+		return nil, err
+	}
+	if err := s.measureGroups(ctx); err != nil {
 		return nil, err
 	}
 	fullest, err := s.fullest(ctx)

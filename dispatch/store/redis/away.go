@@ -1,0 +1,61 @@
+package redis
+
+import (
+	"errors"
+	"sync"
+	"time"
+)
+
+const (
+	// lookUpTimeout bounds looking up contacts in a Cluster, where a node that
+	// hangs would hold up those that answer.
+	lookUpTimeout = 2 * time.Second
+	// probeInterval is the time between two tries of a partition that is away.
+	probeInterval = time.Second
+	// patience is how long a partition is waited for that has the contacts of
+	// others' statuses: longer than a failover as a rule.
+	patience = 10 * time.Second
+)
+
+var errAway = errors.New("the node of its partition does not answer")
+
+// absence is whether a partition of a Cluster answers look-ups. One that does not
+// is asked once a probeInterval: the others need not wait for it each time.
+type absence struct {
+	mu    sync.Mutex
+	since time.Time // zero where it answers
+	probe time.Time
+}
+
+// asks reports whether to ask the partition now.
+func (a *absence) asks(now time.Time) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.since.IsZero() {
+		return true
+	}
+	if now.Before(a.probe) {
+		return false
+	}
+	a.probe = now.Add(probeInterval)
+	return true
+}
+
+// note takes what a look-up came to.
+func (a *absence) note(now time.Time, err error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	switch {
+	case err == nil:
+		a.since = time.Time{}
+	case a.since.IsZero():
+		a.since, a.probe = now, now.Add(probeInterval)
+	}
+}
+
+// long reports whether the partition has been away for longer than patience.
+func (a *absence) long(now time.Time) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return !a.since.IsZero() && now.Sub(a.since) > patience
+}
