@@ -11,7 +11,7 @@ COMMIT  := $(shell git rev-parse HEAD 2>/dev/null || echo unknown)
 LDFLAGS := -X main.version=$(VERSION) -X main.commit=$(COMMIT)
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test test-full check fuzz bench soak race-needs
+.PHONY: help run build test test-full check fuzz bench soak race-needs redis-needs
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -22,11 +22,11 @@ run: build ## build, and start a receiver on loopback with secrets of its own
 build: ## build bin/spillway
 	$(GO) build -buildvcs=false -trimpath -ldflags '$(LDFLAGS)' -o bin/spillway ./cmd/spillway
 
-test: race-needs ## the tests, with the race detector, under ten minutes
+test: race-needs redis-needs ## the tests, with the race detector, under ten minutes
 	CGO_ENABLED=1 $(GO) test -race -timeout 9m ./...
 	$(GO) test -count=1 -run Alloc ./... # the race detector allocates on its own
 
-test-full: race-needs ## everything: the long tests too, under an hour
+test-full: race-needs redis-needs ## everything: the long tests too, under an hour
 	SPILLWAY_TEST_FULL=1 CGO_ENABLED=1 $(GO) test -race -count=1 -timeout 55m ./...
 
 check: ## gofmt, go vet, staticcheck
@@ -51,16 +51,39 @@ bench: build ## what an acknowledgement costs, beside the same without a log
 soak: ## a load for SOAKTIME (1h) with kill -9 now and then: nothing lost, nothing grows
 	SPILLWAY_SOAK=$(SOAKTIME) $(GO) test -count=1 -timeout 0 -v -run '^TestSoak$$' ./cmd/spillway
 
+# debian PACKAGE… installs them as root where there is apt-get, else it fails.
+# Their services are not started, unless a policy-rc.d of the machine's own says so.
+debian = debian() ( \
+  command -v apt-get >/dev/null && [ "$$(id -u)" = 0 ] || return 1; \
+  echo "installing $$*"; \
+  policy=/usr/sbin/policy-rc.d; \
+  if [ ! -e $$policy ]; then \
+    trap "rm -f $$policy" EXIT; \
+    printf '\#!/bin/sh\nexit 101\n' >$$policy && chmod 755 $$policy; \
+  fi; \
+  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq "$$@" >/dev/null \
+)
+
 # The race detector is written in C.
 race-needs:
-	@compiler=$$($(GO) env CC); compiler=$${compiler%% *}; \
-	if ! command -v $$compiler >/dev/null && command -v apt-get >/dev/null && [ "$$(id -u)" = 0 ]; then \
-	  echo "installing a C compiler for the race detector"; \
-	  apt-get update -qq && apt-get install -y -qq gcc libc6-dev >/dev/null; \
-	fi; \
+	@$(debian); \
+	compiler=$$($(GO) env CC); compiler=$${compiler%% *}; \
+	command -v $$compiler >/dev/null || debian gcc libc6-dev; \
 	if ! command -v $$compiler >/dev/null; then \
 	  echo "The race detector needs a C compiler, and $$compiler is not installed." >&2; \
 	  echo "Install one (apt-get install gcc libc6-dev, apk add gcc musl-dev, xcode-select --install)," >&2; \
 	  echo "or run the tests without the race detector: go test ./..." >&2; \
+	  exit 1; \
+	fi
+
+# The tests start Redis servers of their own; Debian's shall not run at the next boot.
+redis-needs:
+	@$(debian); \
+	missing() { ! command -v redis-server >/dev/null || ! command -v redis-cli >/dev/null; }; \
+	if missing; then debian redis-server && update-rc.d redis-server disable; fi; \
+	if missing; then \
+	  echo "The tests need redis-server and redis-cli, 6.2 or later, on the PATH." >&2; \
+	  echo "Install them (apt-get install redis-server, apk add redis, dnf install redis, brew install redis);" >&2; \
+	  echo "they need not run: the tests start servers of their own on free ports." >&2; \
 	  exit 1; \
 	fi
