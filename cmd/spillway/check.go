@@ -44,8 +44,8 @@ func newCheckCommand() *cobra.Command {
 		Use:   "check",
 		Short: "Validate a config and test what it needs",
 		Long: `Check reads the config as serve would, variables included, and tests the machine:
-the disk and how long a synced write takes, certificates and their dates, secrets,
-addresses, and the limit on open files. One line each: ok, warn or FAIL.
+the disk and how long a synced write takes, Redis, certificates and their dates,
+secrets, addresses, and the limit on open files. One line each: ok, warn or FAIL.
 
 It changes nothing and may run beside serve. Exits 1 where anything is FAIL.`,
 		Example: `  spillway check --config spillway.yaml
@@ -106,6 +106,7 @@ func findings(options config.Options) []finding {
 	all = append(all, checkSecrets(c)...)
 	all = append(all, checkDisk(c)...)
 	all = append(all, checkFailover(c)...)
+	all = append(all, checkRedis(c)...)
 	all = append(all, checkTLS(c.TLS)...)
 	all = append(all, checkAddress("listen", c.Listen), checkAddress("admin", c.Admin), checkFiles(c))
 	return all

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
@@ -17,6 +18,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"spillway/cmd/spillway/config"
+	"spillway/dispatch/store/redis"
 	"spillway/wal"
 )
 
@@ -98,6 +100,36 @@ func checkFailover(c config.Config) []finding {
 func sameDisk(a, b string) bool {
 	var statA, statB syscall.Stat_t
 	return syscall.Stat(a, &statA) == nil && syscall.Stat(b, &statB) == nil && statA.Dev == statB.Dev
+}
+
+// redisTimeout bounds the test of Redis.
+const redisTimeout = 5 * time.Second
+
+// checkRedis tests the servers. One that does not answer is no failure: serve takes
+// webhooks without it.
+func checkRedis(c config.Config) []finding {
+	const name = "redis"
+	if len(c.Redis.Addrs) == 0 {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), redisTimeout)
+	defer cancel()
+	report, err := redis.Inspect(ctx, redisConfig(c))
+	switch {
+	case redis.IsMismatch(err):
+		return []finding{fail(name, "%v", err)}
+	case err != nil:
+		return []finding{warn(name, "%s: %v: webhooks would be taken, and dispatched once it answers", storeName(c), err)}
+	}
+	var all []finding
+	for _, text := range report.Warnings {
+		all = append(all, warn(name, "%s", text))
+	}
+	state := "a new store will be made there"
+	if report.Made {
+		state = "holds a store of this layout"
+	}
+	return append(all, ok(name, "%s: %s", storeName(c), state))
 }
 
 // checkTaken tries the log's lock. A folder in use is no failure: it may be a

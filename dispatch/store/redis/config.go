@@ -1,6 +1,7 @@
 package redis
 
 import (
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"regexp"
@@ -25,8 +26,8 @@ type Config struct {
 	// not for a Cluster.
 	Username, Password string
 	DB                 int
-	// TLS makes all connections TLS 1.2 or newer, and checks the servers' names
-	// against the system's certificate authorities.
+	// TLS makes all connections TLS 1.2 or newer; the servers' certificates must be
+	// for the names or addresses they are reached by.
 	TLS bool
 	// Prefix starts every key.
 	Prefix string
@@ -45,6 +46,8 @@ type Config struct {
 	Retain      int64
 	RetainBytes int64
 
+	// RootCAs are trusted with TLS, nil for the system's.
+	RootCAs *x509.CertPool
 	// Now is the clock, nil for the system's.
 	Now func() time.Time
 	// OnFatal is called once, when the store was found to have another layout

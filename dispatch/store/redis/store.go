@@ -61,7 +61,7 @@ type Store struct {
 
 	// verified is true once the layout was found to be ours.
 	verified atomic.Bool
-	verify   sync.Mutex
+	verify   chan struct{} // held by who finds out
 	// opened is true once Open is done: what is wrong from then on is told by fatal.
 	opened atomic.Bool
 	fatal  sync.Once
@@ -91,7 +91,8 @@ func Open(ctx context.Context, cfg Config, logger *slog.Logger, reg prometheus.R
 	cfg = cfg.withDefaults()
 	s := &Store{
 		cfg: cfg, client: newClient(cfg), logger: logger,
-		partitions: make([]*partition, cfg.Partitions), news: make(chan struct{}),
+		partitions: make([]*partition, cfg.Partitions),
+		verify:     make(chan struct{}, 1), news: make(chan struct{}),
 	}
 	s.open, s.close = context.WithCancel(context.Background())
 	for i := range s.partitions {
@@ -105,7 +106,7 @@ func Open(ctx context.Context, cfg Config, logger *slog.Logger, reg prometheus.R
 	}
 	within, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
-	if err := s.ensure(within); errors.Is(err, errLayout) || errors.Is(err, errVersion) {
+	if err := s.ensure(within); IsMismatch(err) {
 		_ = s.Close()
 		return nil, err
 	} else if err != nil {
@@ -130,7 +131,7 @@ func newClient(cfg Config) goredis.UniversalClient {
 		MaintNotificationsConfig: &maintnotifications.Config{Mode: maintnotifications.ModeDisabled},
 	}
 	if cfg.TLS {
-		options.TLSConfig = &tls.Config{MinVersion: tls.VersionTLS12}
+		options.TLSConfig = &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: cfg.RootCAs}
 	}
 	return goredis.NewUniversalClient(options)
 }

@@ -82,14 +82,31 @@ func (s *Store) look(ctx context.Context) ([]string, error) {
 	return warnings, nil
 }
 
-// Check connects, checks version and layout, writing neither, and returns
-// warnings about how the servers are set up.
-func (s *Store) Check(ctx context.Context) (warnings []string, err error) {
-	if err := s.ensure(ctx); err != nil {
-		return nil, err
+// Report is what Inspect finds.
+type Report struct {
+	// Made is true where there is a store under the prefix.
+	Made bool
+	// Warnings tell how the servers are set up wrongly.
+	Warnings []string
+}
+
+// Inspect connects to the servers, compares version and layout, and looks at how
+// they are set up. It writes nothing.
+func Inspect(ctx context.Context, cfg Config) (Report, error) {
+	if err := cfg.Validate(); err != nil {
+		return Report{}, fmt.Errorf("configure redis: %w", err)
 	}
-	warnings, _, err = s.inspect(ctx)
-	return warnings, err
+	s := &Store{cfg: cfg.withDefaults(), client: newClient(cfg)}
+	defer func() { _ = s.client.Close() }()
+	if err := s.checkVersion(ctx); err != nil {
+		return Report{}, err
+	}
+	made, err := s.compareLayout(ctx)
+	if err != nil {
+		return Report{}, err
+	}
+	warnings, _, err := s.inspect(ctx)
+	return Report{Made: made, Warnings: warnings}, err
 }
 
 // eachServer calls f for every primary.
