@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -125,6 +126,13 @@ func TestStoreGoesBack(t *testing.T) {
 			r.wantMessages(400)
 			if r.rewinds() == 0 {
 				t.Error("no rewind is counted")
+			}
+			r.eventually("a line that all is there again", func() bool {
+				return strings.Contains(r.logs.String(), "the store has again what it lost")
+			})
+			again := testutil.ToFloat64(r.d.metrics.reapplied.WithLabelValues("express"))
+			if again == 0 || again > 400 {
+				t.Errorf("%v events were applied again", again)
 			}
 		})
 	}

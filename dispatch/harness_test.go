@@ -54,8 +54,25 @@ func (u *unreliable) away(partition int) {
 
 func (u *unreliable) Partitions() int { return testPartitions }
 
+// Cursors are not known of partitions that are away.
 func (u *unreliable) Cursors(ctx context.Context, source store.Source) ([]store.Cursor, error) {
-	return u.inner.Load().Cursors(ctx, source)
+	cursors, err := u.inner.Load().Cursors(ctx, source)
+	if err != nil {
+		return nil, err
+	}
+	u.mu.Lock()
+	before := u.before
+	u.mu.Unlock()
+	missing := make(map[int]error)
+	for p := range cursors {
+		if before == nil {
+			break
+		}
+		if err := before(&store.Batch{Partition: p}); err != nil {
+			cursors[p], missing[p] = store.Cursor{}, err
+		}
+	}
+	return cursors, store.MissingPartitions(missing, len(cursors))
 }
 
 func (u *unreliable) Claim(ctx context.Context, claims []store.Claim) ([]store.Claimed, error) {

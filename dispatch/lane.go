@@ -31,9 +31,11 @@ type lane struct {
 	// watch's own.
 	failedLooks int
 
+	// rewound is what was found to be lost, until it is applied again.
+	rewound *rewound
+
 	mu     sync.Mutex
-	gapEnd uint64    // records below it that are gone were counted
-	warned time.Time // when a rewind was last logged as a warning
+	gapEnd uint64 // records below it that are gone were counted
 }
 
 func newLane(d *Dispatcher, id wal.Lane, node string, fail context.CancelCauseFunc) *lane {
@@ -44,6 +46,7 @@ func newLane(d *Dispatcher, id wal.Lane, node string, fail context.CancelCauseFu
 		logger:     d.logger.With("lane", id.String()),
 		fail:       fail,
 	}
+	l.rewound = newRewound(l.logger, d.metrics, id)
 	for p := range d.store.Partitions() {
 		l.workers = append(l.workers, newWorker(l, p, d.cfg.QueueSteps))
 	}
@@ -188,20 +191,6 @@ func (l *lane) countGap(seq, first uint64) {
 	l.gapEnd = first
 	l.dispatcher.metrics.gapRecords.WithLabelValues(l.id.String()).Add(float64(first - seq))
 	l.logger.Error("records are gone from the log that the store has not seen", "from", seq, "before", first)
-}
-
-// countRewind counts a partition that was found older than it had confirmed. They
-// come in flocks: one warning in a while is enough.
-func (l *lane) countRewind(partition int, confirmed, stored uint64) {
-	l.dispatcher.metrics.rewinds.WithLabelValues(l.id.String()).Inc()
-	l.mu.Lock()
-	level := slog.LevelDebug
-	if now := time.Now(); now.Sub(l.warned) > 10*time.Second {
-		l.warned, level = now, slog.LevelWarn
-	}
-	l.mu.Unlock()
-	l.logger.Log(context.Background(), level, "the store is older than it was: applying again; other partitions may be too",
-		"partition", partition, "confirmed", confirmed, "stored", stored)
 }
 
 // note logs a failed call to the store: the first, and each time the tries have

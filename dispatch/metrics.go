@@ -16,6 +16,7 @@ type metrics struct {
 	delivery   *prometheus.HistogramVec
 	events     *prometheus.CounterVec
 	rewinds    *prometheus.CounterVec
+	reapplied  *prometheus.CounterVec
 	gapRecords *prometheus.CounterVec
 	renewals   prometheus.Counter
 }
@@ -48,6 +49,10 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 			Name: "spillway_dispatch_rewinds_total",
 			Help: "Times a partition of the store was found older than it had confirmed, and was applied again.",
 		}, []string{"lane"}),
+		reapplied: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "spillway_dispatch_reapplied_events_total",
+			Help: "Events that were applied again, because the store had confirmed and then lost them.",
+		}, []string{"lane"}),
 		gapRecords: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "spillway_dispatch_gap_records_total",
 			Help: "Records that the store lacks and the log no longer holds.",
@@ -57,11 +62,12 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 			Help: "Times the store's cursor was not of this log, so that all records kept were applied again.",
 		}),
 	}
-	reg.MustRegister(m.lag, m.delivery, m.events, m.rewinds, m.gapRecords, m.renewals)
+	reg.MustRegister(m.lag, m.delivery, m.events, m.rewinds, m.reapplied, m.gapRecords, m.renewals)
 	for _, lane := range wal.Lanes {
 		m.lag.WithLabelValues(lane.String())
 		m.delivery.WithLabelValues(lane.String())
 		m.rewinds.WithLabelValues(lane.String())
+		m.reapplied.WithLabelValues(lane.String())
 		m.gapRecords.WithLabelValues(lane.String())
 	}
 	for _, outcome := range store.Outcomes {

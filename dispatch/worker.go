@@ -228,6 +228,7 @@ func (w *worker) apply(ctx context.Context, cursor store.Cursor, s step, next ui
 	}
 	w.setPlace(s.to, s.to.Seq+1)
 	d.metrics.applied(w.lane.id, events, result)
+	w.lane.rewound.applied(w.partition, s.seqs[len(s.seqs)-len(events):], s.to.Seq)
 	return nil
 }
 
@@ -282,7 +283,7 @@ func (w *worker) settle(held uint64, stored store.Cursor, to uint64) error {
 		return err
 	}
 	if stored.Seq < held && v != foreign {
-		l.countRewind(w.partition, held, stored.Seq)
+		l.rewound.found(w.partition, held, stored.Seq)
 	}
 	switch v {
 	case covered, behind:
