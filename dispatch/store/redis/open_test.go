@@ -154,6 +154,12 @@ func TestAccess(t *testing.T) {
 		if strings.Contains(logs.String(), "s3cret") {
 			t.Errorf("a secret was logged: %s", logs.String())
 		}
+		if _, err := s.Cursors(t.Context(), source); err != nil {
+			return err
+		}
+		if _, _, err := s.Bounds(t.Context()); err != nil {
+			return err
+		}
 		_, err = s.Apply(t.Context(), &store.Batch{
 			Source: source, To: store.Cursor{Seq: 1, Hash: 1},
 			Events: []event.Event{{Type: "webhook:x", Identity: "1", Received: time.Now(), Payload: []byte("{}")}},
@@ -172,6 +178,19 @@ func TestAccess(t *testing.T) {
 	cfg.Password = "s3cret"
 	if err := works(cfg); err != nil {
 		t.Errorf("the right password: %v", err)
+	}
+
+	// What the README says that a user needs.
+	limited := startServer(t, localredis.Options{Extra: []string{
+		"user limited on >s3cret ~spillway:* +@read +@write +@scripting +@connection +time +cluster +info +config|get",
+	}})
+	cfg = testConfig(limited.Addr())
+	cfg.Username, cfg.Password = "limited", "s3cret"
+	if err := works(cfg); err != nil {
+		t.Errorf("a limited user: %v", err)
+	}
+	if report, err := Inspect(t.Context(), cfg); err != nil || len(report.Warnings) == 0 {
+		t.Errorf("a limited user sees %+v, %v", report, err)
 	}
 
 	cert, key := certificate(t)
