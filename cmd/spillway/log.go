@@ -151,6 +151,9 @@ func openFolder(cfg config.Config, runs bool, j *job) (*localLog, error) {
 		return nil, fmt.Errorf("open log: %w", err)
 	}
 	if runs {
+		if err := checkNote(cfg, cfg.Data); err != nil {
+			return nil, err
+		}
 		parts, err := openParts(logConfig(cfg), cfg, j)
 		if err != nil {
 			return nil, err

@@ -99,6 +99,9 @@ func (o *drainOptions) run(ctx context.Context, j *job, out io.Writer) error {
 	if err != nil {
 		return err
 	}
+	if err := checkNote(cfg, o.data); err != nil {
+		return err
+	}
 	parts, err := openParts(logConfig, cfg, j)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):

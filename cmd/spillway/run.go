@@ -133,6 +133,9 @@ func (r *receiver) open(ctx context.Context, cfg config.Config) (err error) {
 	if r.log, err = wal.Open(logConfig, r.logger, registry); err != nil {
 		return err
 	}
+	if err := noteStore(cfg); err != nil {
+		return fmt.Errorf("note store: %w", err)
+	}
 	if r.store, err = openStore(ctx, cfg, storeOptions{onFatal: r.storeFailed(cfg, diskFailed)}, r.logger, registry); err != nil {
 		return err
 	}

@@ -2,7 +2,11 @@ package main
 
 import (
 	"context"
+	"errors"
+	"fmt"
+	"io/fs"
 	"log/slog"
+	"os"
 	"path/filepath"
 	"strings"
 	"time"
@@ -84,4 +88,30 @@ func redisConfig(cfg config.Config) redis.Config {
 	c.Window, c.ContactTTL = cfg.Dedupe.Window, cfg.Contacts.TTL
 	c.Retain, c.RetainBytes = int64(cfg.Stream.Retain), int64(cfg.Stream.RetainBytes)
 	return c
+}
+
+// storeNote is the file in DATA that names the Redis which a receiver dispatched
+// to, for those who look at the log without its config.
+const storeNote = "STORE"
+
+// noteStore writes the note, or removes it where the store is the one in DATA.
+func noteStore(cfg config.Config) error {
+	file := filepath.Join(cfg.Data, storeNote)
+	if len(cfg.Redis.Addrs) > 0 {
+		return os.WriteFile(file, []byte(storeName(cfg)+"\n"), 0o600)
+	}
+	if err := os.Remove(file); !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return nil
+}
+
+// checkNote refuses to dispatch the log of a receiver with a Redis to the store in
+// its folder, for want of its config.
+func checkNote(cfg config.Config, data string) error {
+	note, err := os.ReadFile(filepath.Join(data, storeNote))
+	if err != nil || len(cfg.Redis.Addrs) > 0 || realPath(cfg.Data) != realPath(data) {
+		return nil // a note that cannot be read is none
+	}
+	return fmt.Errorf("the receiver of %s dispatched to %s: give its file with --config", data, strings.TrimSpace(string(note)))
 }

@@ -189,7 +189,11 @@ func (l *loader) walkList(node ast.Node, list reflect.Value, key string, tag ref
 func (l *loader) walkScalar(node ast.Node, f field) {
 	text, ok := scalar(node)
 	if !ok {
-		l.add(f.key, l.at(node), "is not a single value", f.allowed())
+		allowed := f.allowed()
+		if node.Type() == ast.MappingType || node.Type() == ast.MappingValueType {
+			allowed += ", in quotes where it has a colon" // [127.0.0.1:6379] holds a section
+		}
+		l.add(f.key, l.at(node), "is not a single value", allowed)
 		return
 	}
 	text, err := expand(text, l.lookup)

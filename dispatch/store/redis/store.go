@@ -32,6 +32,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	goredis "github.com/redis/go-redis/v9"
+	"github.com/redis/go-redis/v9/logging"
 	"github.com/redis/go-redis/v9/maintnotifications"
 )
 
@@ -118,6 +119,8 @@ func Open(ctx context.Context, cfg Config, logger *slog.Logger, reg prometheus.R
 }
 
 func newClient(cfg Config) goredis.UniversalClient {
+	// It would write to standard error by itself what calls return as errors.
+	goredis.SetLogger(&logging.VoidLogger{})
 	options := &goredis.UniversalOptions{
 		Addrs: cfg.Addrs, MasterName: cfg.Master, Username: cfg.Username, Password: cfg.Password, DB: cfg.DB,
 		ClientName: "spillway", Protocol: 3,
