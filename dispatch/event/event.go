@@ -58,6 +58,10 @@ type Event struct {
 	Customer *Customer
 }
 
+// IsWriter reports whether a customer wrote it: only then may it give birth to a
+// contact or change one.
+func (e *Event) IsWriter() bool { return e.Customer != nil && e.Customer.Writes }
+
 // future is how far ahead of its receipt an event's own time is believed.
 const future = 24 * time.Hour
 

@@ -76,6 +76,17 @@ type Batch struct {
 	Events []event.Event
 }
 
+// Validate names what no store can apply.
+func (b *Batch) Validate(partitions int) error {
+	switch {
+	case b.Partition < 0 || b.Partition >= partitions:
+		return fmt.Errorf("apply batch: no partition %d of %d", b.Partition, partitions)
+	case b.Mode == Advance && b.To.IsZero():
+		return errors.New("apply batch: it leads to no cursor")
+	}
+	return nil
+}
+
 // Outcome is what became of one event of an applied batch.
 type Outcome uint8
 

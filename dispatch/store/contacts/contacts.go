@@ -236,7 +236,7 @@ func (b *Book) known(c *event.Customer) (*Record, error) {
 // customer who was forgotten since, gives birth to nobody. The contact it was
 // claimed for has never been updated.
 func (b *Book) Unclaim(e *event.Event) error {
-	if e.Customer == nil || !e.Customer.Writes || !e.Customer.Born {
+	if !e.IsWriter() || !e.Customer.Born {
 		return nil
 	}
 	r, err := b.known(e.Customer)

@@ -27,11 +27,8 @@ func (s *Store) Apply(ctx context.Context, b *store.Batch) (_ store.Result, err 
 		return store.Result{}, err
 	}
 	defer func() { done(err) }()
-	if b.Partition < 0 || b.Partition >= len(s.partitions) {
-		return store.Result{}, fmt.Errorf("apply batch: no partition %d of %d", b.Partition, len(s.partitions))
-	}
-	if b.Mode == store.Advance && b.To.IsZero() {
-		return store.Result{}, errors.New("apply batch: it leads to no cursor")
+	if err := b.Validate(len(s.partitions)); err != nil {
+		return store.Result{}, err
 	}
 	p := s.partitions[b.Partition]
 	p.mu.Lock()
@@ -97,7 +94,7 @@ func (s *Store) apply(p *partition, b *store.Batch) (store.Result, error) {
 			}
 			continue
 		}
-		if isWriter(e) {
+		if e.IsWriter() {
 			if err := s.applyContact(p, e, &result); err != nil {
 				return store.Result{}, err
 			}
@@ -126,12 +123,10 @@ func (s *Store) judge(p *partition, events []event.Event, outcomes []store.Outco
 		if outcomes[i], err = p.seen.judge(e, s.cfg.Window); err != nil {
 			return false, err
 		}
-		writes = writes || isWriter(e) && (outcomes[i] != store.Duplicate || e.Customer.Born)
+		writes = writes || e.IsWriter() && (outcomes[i] != store.Duplicate || e.Customer.Born)
 	}
 	return writes, nil
 }
-
-func isWriter(e *event.Event) bool { return e.Customer != nil && e.Customer.Writes }
 
 // applyContact plans the contact event of a message, where there is one.
 func (s *Store) applyContact(p *partition, e *event.Event, result *store.Result) error {

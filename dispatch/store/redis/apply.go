@@ -43,11 +43,8 @@ func (s *Store) Apply(ctx context.Context, b *store.Batch) (_ store.Result, err 
 		return store.Result{}, err
 	}
 	defer func() { done(err) }()
-	if b.Partition < 0 || b.Partition >= len(s.partitions) {
-		return store.Result{}, fmt.Errorf("apply batch: no partition %d of %d", b.Partition, len(s.partitions))
-	}
-	if b.Mode == store.Advance && b.To.IsZero() {
-		return store.Result{}, errors.New("apply batch: it leads to no cursor")
+	if err := b.Validate(len(s.partitions)); err != nil {
+		return store.Result{}, err
 	}
 	a := &application{store: s, partition: s.partitions[b.Partition], batch: b}
 	for range maxConflicts {
@@ -308,7 +305,7 @@ func (a *application) place(it *item, i, bucket, known int, sets *[]*string) (fl
 
 // flagsOf says what contacts were planned on.
 func (a *application) flagsOf(i int) (flags byte) {
-	if !isWriter(&a.batch.Events[i]) {
+	if !a.batch.Events[i].IsWriter() {
 		return 0
 	}
 	flags = flagPlanned
@@ -330,5 +327,3 @@ func replayed(e *event.Event) []byte {
 	const mark = `,"replayed":true}`
 	return append(slices.Clip(e.Payload[:len(e.Payload)-1]), mark...)
 }
-
-func isWriter(e *event.Event) bool { return e.Customer != nil && e.Customer.Writes }

@@ -464,7 +464,7 @@ func (a *application) planContacts(ctx context.Context) error {
 	}
 	events := a.batch.Events
 	for i := range events {
-		if isWriter(&events[i]) {
+		if events[i].IsWriter() {
 			if a.book == nil {
 				a.book = a.store.newPages()
 			}
@@ -482,7 +482,7 @@ func (a *application) planContacts(ctx context.Context) error {
 	before := make(map[string]struct{})
 	for i := range events {
 		e := &events[i]
-		if !isWriter(e) {
+		if !e.IsWriter() {
 			continue
 		}
 		if _, seen := before[e.Identity]; seen {
