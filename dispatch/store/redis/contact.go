@@ -184,7 +184,7 @@ func (s *Store) read(ctx context.Context, all []*page) {
 		}
 		cmds[n] = pipe.MGet(ctx, keys...)
 	}
-	_, _ = pipe.Exec(ctx) // each command has its error
+	exec(ctx, pipe)
 	for n, group := range groups {
 		values, err := cmds[n].Result()
 		s.partitions[n].away.note(time.Now(), err)

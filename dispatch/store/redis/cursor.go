@@ -47,7 +47,7 @@ func (s *Store) Cursors(ctx context.Context, source store.Source) (_ []store.Cur
 	for i, p := range s.partitions {
 		cmds[i] = pipe.HGet(ctx, p.keys.cursor, field)
 	}
-	_, _ = pipe.Exec(ctx) // each command has its error
+	exec(ctx, pipe)
 	cursors := make([]store.Cursor, len(cmds))
 	missing := make(map[int]error)
 	for i, cmd := range cmds {

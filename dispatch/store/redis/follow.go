@@ -334,7 +334,7 @@ func (f *follower) collect(ctx context.Context) (round store.Round, more bool, e
 		complete = earlier(complete, store.Place{Ms: h.now - min(skew, h.now), Seq: farEnd})
 	}
 	if len(reads) > 0 {
-		_, _ = pipe.Exec(ctx) // each command has its error
+		exec(ctx, pipe)
 		round.Entries = make(map[int][]store.Entry, len(reads))
 	}
 	for i, cmd := range reads {

@@ -37,7 +37,7 @@ func (s *Store) groupLags(ctx context.Context) (map[string]groupLag, error) {
 	for i, p := range s.partitions {
 		infos[i] = pipe.XInfoGroups(ctx, p.keys.events)
 	}
-	_, _ = pipe.Exec(ctx) // each command has its error
+	exec(ctx, pipe)
 	lags := make(map[string]groupLag)
 	behind := make(map[string][]*goredis.Cmd)
 	pipe = s.client.Pipeline()

@@ -7,6 +7,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	goredis "github.com/redis/go-redis/v9"
@@ -94,7 +95,7 @@ func (s *Store) runAll(ctx context.Context, calls []*invocation) ([]any, []error
 			}
 			_ = pipe.Process(ctx, cmds[n])
 		}
-		_, _ = pipe.Exec(ctx) // each command has its error
+		exec(ctx, pipe)
 		var unknown []int
 		for n, i := range todo {
 			replies[i], errs[i] = cmds[n].Result()
@@ -106,6 +107,19 @@ func (s *Store) runAll(ctx context.Context, calls []*invocation) ([]any, []error
 		todo = unknown
 	}
 	return replies, errs
+}
+
+// exec runs a pipeline; each of its commands has its error then. The client gives
+// them none, and no reply, where the server refuses it a connection, by a wrong
+// password or while it loads: that is the pipeline's error alone.
+func exec(ctx context.Context, pipe goredis.Pipeliner) {
+	cmds, err := pipe.Exec(ctx)
+	if err == nil || slices.ContainsFunc(cmds, func(c goredis.Cmder) bool { return c.Err() != nil }) {
+		return
+	}
+	for _, cmd := range cmds {
+		cmd.SetErr(err)
+	}
 }
 
 func isUnknownScript(err error) bool {
