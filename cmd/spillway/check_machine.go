@@ -102,8 +102,12 @@ func sameDisk(a, b string) bool {
 	return syscall.Stat(a, &statA) == nil && syscall.Stat(b, &statB) == nil && statA.Dev == statB.Dev
 }
 
-// redisTimeout bounds the test of Redis.
-const redisTimeout = 5 * time.Second
+const (
+	// redisTimeout bounds the test of Redis.
+	redisTimeout = 5 * time.Second
+	// shortRetain is less than it may take to find and mend a Redis that lost data.
+	shortRetain = time.Hour
+)
 
 // checkRedis tests the servers. One that does not answer is no failure: serve takes
 // webhooks without it.
@@ -124,6 +128,9 @@ func checkRedis(c config.Config) []finding {
 	var all []finding
 	for _, text := range report.Warnings {
 		all = append(all, warn(name, "%s", text))
+	}
+	if c.Log.Retain < shortRetain {
+		all = append(all, warn("log.retain", "%s: what Redis loses is applied again from the log, which keeps no more than that", c.Log.Retain))
 	}
 	state := "a new store will be made there"
 	if report.Made {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/http"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -41,6 +42,20 @@ func TestCommandsWithRedis(t *testing.T) {
 		}
 	}
 	want(spillway(t, "", "check", "--config", file), exitOK, "redis: "+name+": a new store will be made there")
+
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// other is the same config with something else in it.
+	other := func(old, new string) string {
+		file := filepath.Join(t.TempDir(), "spillway.yaml")
+		if err := os.WriteFile(file, []byte(strings.ReplaceAll(string(text), old, new)), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return file
+	}
+	want(spillway(t, "", "check", "--config", other("log: {", "log: {retain: 5m, ")), exitOK, "log.retain: 5m0s: what Redis loses")
 
 	p := startFile(t, file)
 	post := func(body []byte) {
@@ -87,13 +102,7 @@ func TestCommandsWithRedis(t *testing.T) {
 	if err := server.Restart(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	text, err := os.ReadFile(file)
-	if err == nil {
-		err = os.WriteFile(file, []byte(strings.ReplaceAll(string(text), "redis: {", "redis: {partitions: 7, ")), 0o600)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	want(spillway(t, "", "check", "--config", file), exitFailure, "redis.partitions: 32, and the setting is 7: set it to 32")
-	want(spillway(t, "", "serve", "--config", file), exitFailure, "redis.partitions: 32, and the setting is 7: set it to 32")
+	seven := other("redis: {", "redis: {partitions: 7, ")
+	want(spillway(t, "", "check", "--config", seven), exitFailure, "redis.partitions: 32, and the setting is 7: set it to 32")
+	want(spillway(t, "", "serve", "--config", seven), exitFailure, "redis.partitions: 32, and the setting is 7: set it to 32")
 }
