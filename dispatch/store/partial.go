@@ -50,7 +50,3 @@ func MissingPartitions(missing map[int]error, partitions int) error {
 	}
 	return &PartitionsError{Missing: missing}
 }
-
-// ErrWentBack is what Follow returns where a partition's stream ends before what
-// was emitted of it: the store lost a suffix.
-var ErrWentBack = errors.New("the event stream went back")

@@ -27,6 +27,10 @@ import (
 // ErrNoContact is returned where a contact is asked for that is not known.
 var ErrNoContact = errors.New("contact not known")
 
+// ErrWentBack is what Follow returns where a partition's stream ends before what
+// was emitted of it: the store lost a suffix.
+var ErrWentBack = errors.New("the event stream went back")
+
 // Source names what is drained into a store: one lane of one log.
 type Source struct {
 	// Node is the log's identity.
@@ -208,7 +212,9 @@ type Feed interface {
 	// and then each new one soon after it was applied, until ctx ends (it
 	// returns ctx.Err()), emit returns an error (it returns that), or the store
 	// fails. It emits a Round without entries where only Complete moved, no more
-	// than once a second. Entries must not be changed, and stay valid.
+	// than once a second. Entries must not be changed, and stay valid. It returns
+	// ErrWentBack where a partition's stream ends before what was emitted of it:
+	// the store lost a suffix. What was emitted as Complete holds even then.
 	Follow(ctx context.Context, from []Place, emit func(Round) error) error
 }
 
