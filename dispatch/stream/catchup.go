@@ -24,9 +24,7 @@ func (k *socket) resume() *ending {
 		return k.feedFailed(err)
 	}
 	// The hub's own ids go up to where the feed is complete.
-	if _, complete, ok := k.server.hub.level(); ok {
-		limit = later(limit, complete)
-	}
+	limit = later(limit, k.server.hub.completeTo())
 	c, err := resume(k.request.since, bounds, limit)
 	if err != nil {
 		return &ending{code: CodeSince, reason: oldestID(bounds)}
@@ -51,18 +49,16 @@ func (k *socket) catchUp() *ending {
 		if end := k.waitReady(); end != nil {
 			return end
 		}
-		var target []store.Place
-		var complete store.Place
-		var ok bool
+		look := k.server.hub.level
 		if registered {
-			target, complete, ok = k.server.hub.register(k)
-		} else {
-			target, complete, ok = k.server.hub.level()
+			look = k.server.hub.register
 		}
+		at, ok := look(k)
 		if !ok {
 			continue
 		}
-		if end := k.readUpTo(target, complete); end != nil {
+		k.cursor.wentBack(at.back)
+		if end := k.readUpTo(at.target, at.complete); end != nil {
 			return end
 		}
 		if registered && k.queue.flows() {
@@ -74,7 +70,8 @@ func (k *socket) catchUp() *ending {
 	}
 }
 
-// readUpTo takes turns until the socket has all events up to target.
+// readUpTo takes turns until the socket has all events up to target, which it
+// lowers where the store ends before it.
 func (k *socket) readUpTo(target []store.Place, complete store.Place) *ending {
 	for {
 		finished, end := k.turn(target, complete)

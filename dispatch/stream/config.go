@@ -34,6 +34,10 @@ type Config struct {
 	CatchUps     int
 	CatchUpBytes int
 
+	// FollowLinger is how long the store is still followed after the last socket
+	// has gone, so that one that comes back does not wait.
+	FollowLinger time.Duration
+
 	// AuthTimeout is how long the first message may take when no token came with
 	// the request.
 	AuthTimeout time.Duration
@@ -58,6 +62,7 @@ func DefaultConfig() Config {
 		BurstGrace:       2 * time.Second,
 		CatchUps:         64,
 		CatchUpBytes:     512 << 10,
+		FollowLinger:     10 * time.Second,
 		AuthTimeout:      5 * time.Second,
 		PingInterval:     30 * time.Second,
 		PongTimeout:      15 * time.Second,
@@ -90,6 +95,7 @@ func (c *Config) Validate() error {
 	positive("catch-ups", int64(c.CatchUps))
 	positive("catch-up bytes", int64(c.CatchUpBytes))
 	positive("send buffer", int64(c.SendBuffer))
+	positive("follow linger", int64(c.FollowLinger))
 	positive("auth timeout", int64(c.AuthTimeout))
 	positive("ping interval", int64(c.PingInterval))
 	positive("pong timeout", int64(c.PongTimeout))

@@ -23,6 +23,9 @@ type cursor struct {
 	// skew is the latest place any partition was trimmed to when such a reader
 	// began. Before it no watermark can tell what was sent from what was not kept.
 	skew store.Place
+
+	// back are the partitions that the hub saw going back; nil for none.
+	back []bool
 }
 
 // after is the place to read a partition on from.
@@ -83,11 +86,34 @@ func (c *cursor) trimmed(partition int, after, trimmed store.Place) error {
 	return nil
 }
 
-// check finds a gap before anything is read, and a cursor of another store.
+// wentBack notes partitions that went back; nil for none.
+func (c *cursor) wentBack(back []bool) { c.back = union(c.back, back) }
+
+// stepBack takes a partition back to the watermark, for its stream ends before
+// what was read of it, or did: of what stands after the watermark nothing is
+// known, neither which events were lost nor which came since, under places that
+// may be lower. A reader of the oldest who has no watermark yet begins the
+// partition again.
+func (c *cursor) stepBack(partition int, trimmed store.Place) {
+	c.places[partition] = store.Place{}
+	if c.begun != nil {
+		c.places[partition] = trimmed
+	}
+}
+
+// check finds a gap before anything is read, and a cursor of another store, and
+// steps back where a stream did.
 func (c *cursor) check(bounds []store.Bounds, limit store.Place) error {
 	for p := range bounds {
 		if c.places[p].Compare(limit) > 0 {
 			return errMark
+		}
+	}
+	back := c.back
+	c.back = nil
+	for p := range bounds {
+		if c.places[p].Compare(bounds[p].Last) > 0 || back != nil && back[p] {
+			c.stepBack(p, bounds[p].Trimmed)
 		}
 		if err := c.trimmed(p, c.after(p), bounds[p].Trimmed); err != nil {
 			return err
@@ -113,7 +139,7 @@ func resume(since string, bounds []store.Bounds, limit store.Place) (*cursor, er
 	if m.oldest {
 		c := oldest(bounds)
 		c.places[m.partition] = later(c.places[m.partition], m.place)
-		return c, nil
+		return c, c.check(bounds, limit)
 	}
 	c := &cursor{places: make([]store.Place, len(bounds)), watermark: m.watermark}
 	c.places[m.partition] = m.place

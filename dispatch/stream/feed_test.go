@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -25,8 +26,13 @@ type memoryFeed struct {
 	// broken makes every call fail; kick makes Follow fail once.
 	broken error
 	kick   chan error
-	// reads counts calls of Read.
-	reads int
+	// reads counts calls of Read, follows those of Follow, following the ones that
+	// have not returned.
+	reads, follows, following int
+	// lag is how far Complete is behind the clock, in ms.
+	lag uint64
+	// beforeFollow is called once, when Follow is and has not looked yet.
+	beforeFollow func()
 }
 
 func newMemoryFeed(partitions int) *memoryFeed {
@@ -68,6 +74,31 @@ func (f *memoryFeed) fill(n int) []store.Entry {
 	close(f.changed)
 	f.changed = make(chan struct{})
 	return out
+}
+
+// addAt adds an event at a place of the test's choice, below the clock.
+func (f *memoryFeed) addAt(partition int, ms uint64) store.Entry {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	e := store.Entry{Place: store.Place{Ms: ms, Seq: 1}, UID: uuid.New(), Type: "message:new", Payload: []byte(`{}`)}
+	f.entries[partition] = append(f.entries[partition], e)
+	f.last[partition] = e.Place
+	close(f.changed)
+	f.changed = make(chan struct{})
+	return e
+}
+
+// goBack loses what stands after a place, as a replica does that lagged. The clock
+// stays.
+func (f *memoryFeed) goBack(partition int, ms uint64) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.last[partition] = store.Place{Ms: ms, Seq: 1}
+	f.entries[partition] = slices.DeleteFunc(slices.Clone(f.entries[partition]), func(e store.Entry) bool {
+		return e.Place.Compare(f.last[partition]) > 0
+	})
+	close(f.changed)
+	f.changed = make(chan struct{})
 }
 
 // trim forgets the first n entries of a partition.
@@ -131,15 +162,30 @@ func (f *memoryFeed) readLocked(p int, after store.Place, limit, maxBytes int) [
 }
 
 func (f *memoryFeed) Follow(ctx context.Context, from []store.Place, emit func(store.Round) error) error {
-	at := append([]store.Place(nil), from...)
+	f.mu.Lock()
+	f.follows++
+	f.following++
+	hook := f.beforeFollow
+	f.beforeFollow = nil
+	f.mu.Unlock()
+	defer func() { f.mu.Lock(); f.following--; f.mu.Unlock() }()
+	if hook != nil {
+		hook()
+	}
+	at, ends := slices.Clone(from), make([]store.Place, len(from))
 	for {
 		f.mu.Lock()
 		if f.broken != nil {
 			f.mu.Unlock()
 			return f.broken
 		}
-		round := store.Round{Entries: map[int][]store.Entry{}, Complete: store.Place{Ms: f.ms, Seq: ^uint64(0)}}
+		round := store.Round{Entries: map[int][]store.Entry{}, Complete: store.Place{Ms: f.ms - f.lag, Seq: ^uint64(0)}}
 		for p := range f.entries {
+			if f.last[p].Compare(ends[p]) < 0 {
+				f.mu.Unlock()
+				return store.ErrWentBack
+			}
+			ends[p] = f.last[p]
 			if news := f.readLocked(p, at[p], 1<<30, 1<<30); len(news) > 0 {
 				round.Entries[p] = news
 				at[p] = news[len(news)-1].Place

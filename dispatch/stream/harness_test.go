@@ -35,6 +35,14 @@ type rig struct {
 
 func newRig(t *testing.T, feed *memoryFeed, change func(*Config)) *rig {
 	t.Helper()
+	r := newStillRig(t, feed, change)
+	r.server.Start()
+	return r
+}
+
+// newStillRig is a rig whose server does not follow the feed by itself.
+func newStillRig(t *testing.T, feed *memoryFeed, change func(*Config)) *rig {
+	t.Helper()
 	cfg := DefaultConfig()
 	cfg.Secret = secret
 	if change != nil {
@@ -52,7 +60,6 @@ func newRig(t *testing.T, feed *memoryFeed, change func(*Config)) *rig {
 	front := &fasthttp.Server{Handler: server.Handler, Logger: discard{}, MaxIdleWorkerDuration: 20 * time.Millisecond}
 	served := make(chan error, 1)
 	go func() { served <- front.Serve(listener) }()
-	server.Start()
 	r.stop = func() {
 		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 		defer cancel()

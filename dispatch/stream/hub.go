@@ -21,6 +21,12 @@ type hub struct {
 	overruns prometheus.Counter
 
 	mu sync.Mutex
+	// members are the sockets that need the hub, live or not, each with the
+	// partitions that went back since it last asked for the level. While there is
+	// none vacant is closed, else occupied.
+	members          map[*socket][]bool
+	vacant, occupied chan struct{}
+
 	// position is the last place seen of each partition, and complete how far
 	// all are complete. A registered socket gets all that comes after both.
 	position []store.Place
@@ -38,7 +44,12 @@ type group struct {
 }
 
 func newHub(partitions, queue int, overruns prometheus.Counter) *hub {
+	vacant := make(chan struct{})
+	close(vacant)
 	return &hub{
+		members:  make(map[*socket][]bool),
+		vacant:   vacant,
+		occupied: make(chan struct{}),
 		chunk:    max(queue/4, 1),
 		overruns: overruns,
 		position: make([]store.Place, partitions),
@@ -48,11 +59,26 @@ func newHub(partitions, queue int, overruns prometheus.Counter) *hub {
 }
 
 // restart sets a new place in the feed. The sockets registered cannot know what
-// they miss: they catch up from the store, and find any gap there.
-func (h *hub) restart(from []store.Place) {
+// they miss: they catch up from the store, and find any gap there. back tells the
+// partitions that went back; nil for none.
+func (h *hub) restart(from []store.Place, back []bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	h.forgetLocked()
 	copy(h.position, from)
+	h.wentBackLocked(back)
+}
+
+// forget makes the hub know no place, until it is restarted. A socket that is
+// registered all the same catches up then.
+func (h *hub) forget() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.forgetLocked()
+}
+
+func (h *hub) forgetLocked() {
+	clear(h.position)
 	h.complete = store.Place{}
 	if h.isReady {
 		h.ready, h.isReady = make(chan struct{}), false
@@ -65,15 +91,16 @@ func (h *hub) restart(from []store.Place) {
 	clear(h.groups)
 }
 
-// from is where to follow the feed on.
-func (h *hub) from() []store.Place {
+// from is the last place seen of each partition, and where to follow the feed on:
+// the partitions that were idle from where all are complete.
+func (h *hub) from() (position, from []store.Place) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	out := slices.Clone(h.position)
-	for p := range out {
-		out[p] = later(out[p], h.complete)
+	from = slices.Clone(h.position)
+	for p := range from {
+		from[p] = later(from[p], h.complete)
 	}
-	return out
+	return slices.Clone(h.position), from
 }
 
 // emit hands out a round. The feed calls it, one round after the other.
@@ -178,30 +205,35 @@ func (h *hub) announce() {
 	}
 }
 
-// level is where the hub is: it has handed out, or passed by, every event up to
-// target in each partition, and all partitions are complete up to complete.
-// False while the hub does not know.
-func (h *hub) level() (target []store.Place, complete store.Place, ok bool) {
+// level is where the hub is; false while it does not know.
+func (h *hub) level(k *socket) (level, bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	return h.levelLocked()
+	return h.levelLocked(k)
 }
 
-func (h *hub) levelLocked() ([]store.Place, store.Place, bool) {
+func (h *hub) levelLocked(k *socket) (level, bool) {
 	if !h.isReady {
-		return nil, store.Place{}, false
+		return level{}, false
 	}
-	return slices.Clone(h.position), h.complete, true
+	return level{target: slices.Clone(h.position), complete: h.complete, back: h.takeBackLocked(k)}, true
+}
+
+// completeTo is how far all partitions are complete; zero while that is not known.
+func (h *hub) completeTo() store.Place {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.complete
 }
 
 // register lets the socket's queue flow: it gets every event after the level
 // that is returned.
-func (h *hub) register(k *socket) (target []store.Place, complete store.Place, ok bool) {
+func (h *hub) register(k *socket) (level, bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	target, complete, ok = h.levelLocked()
+	at, ok := h.levelLocked(k)
 	if !ok {
-		return nil, store.Place{}, false
+		return level{}, false
 	}
 	k.queue.reset()
 	g := h.groups[k.filter.key]
@@ -210,16 +242,11 @@ func (h *hub) register(k *socket) (target []store.Place, complete store.Place, o
 		h.groups[k.filter.key] = g
 	}
 	g.sockets[k] = struct{}{}
-	return target, complete, true
+	return at, true
 }
 
-// unregister takes the socket out; once it returns nothing more is pushed.
-func (h *hub) unregister(k *socket) {
-	if k.filter == nil {
-		return
-	}
-	h.mu.Lock()
-	defer h.mu.Unlock()
+// unregisterLocked stops what register began.
+func (h *hub) unregisterLocked(k *socket) {
 	g := h.groups[k.filter.key]
 	if g == nil {
 		return

@@ -3,8 +3,6 @@ package stream
 import (
 	"sync"
 	"time"
-
-	"spillway/dispatch/store"
 )
 
 // buffers are what frames are gathered in, so that many go out in one write.
@@ -16,6 +14,7 @@ var buffers = sync.Pool{New: func() any {
 // begin puts the socket where it starts: live from now on, or, where it asked
 // for a place, caught up from there.
 func (k *socket) begin() *ending {
+	k.server.hub.enter(k)
 	if k.request.since != "" {
 		if end := k.resume(); end != nil {
 			return end
@@ -23,27 +22,15 @@ func (k *socket) begin() *ending {
 		return k.catchUp()
 	}
 	for {
-		target, complete, end := k.join()
-		if end != nil {
+		if end := k.waitReady(); end != nil {
 			return end
 		}
-		if target != nil {
-			k.cursor = &cursor{places: target, watermark: complete}
+		// Not ok: the hub lost its place just then.
+		if at, ok := k.server.hub.register(k); ok {
+			k.cursor = &cursor{places: at.target, watermark: at.complete}
 			return k.position()
 		}
 	}
-}
-
-// join registers with the hub. Without a target the hub went away just then.
-func (k *socket) join() (target []store.Place, complete store.Place, end *ending) {
-	if end := k.waitReady(); end != nil {
-		return nil, store.Place{}, end
-	}
-	target, complete, ok := k.server.hub.register(k)
-	if !ok {
-		return nil, store.Place{}, nil
-	}
-	return target, complete, nil
 }
 
 // waitReady waits until the hub knows where it is, and pings meanwhile.

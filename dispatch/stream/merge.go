@@ -35,7 +35,8 @@ const (
 )
 
 // newMerge starts a merge. An error is errGap or errMark where the feed does not
-// hold what the cursor still needs, else the feed failed.
+// hold what the cursor still needs, else the feed failed. It lowers the target
+// where a partition ends before it: the hub has yet to find out that it went back.
 func newMerge(ctx context.Context, feed Feed, c *cursor, target []store.Place, memory int) (*merge, error) {
 	bounds, limit, err := feed.Bounds(ctx)
 	if err != nil {
@@ -47,7 +48,8 @@ func newMerge(ctx context.Context, feed Feed, c *cursor, target []store.Place, m
 	m := &merge{feed: feed, cursor: c, target: target, limit: readEntries}
 	for p := range target {
 		after := c.after(p)
-		if earlier(target[p], bounds[p].Last).Compare(after) > 0 {
+		target[p] = earlier(target[p], bounds[p].Last)
+		if target[p].Compare(after) > 0 {
 			m.sources = append(m.sources, source{partition: p, after: after})
 		}
 	}

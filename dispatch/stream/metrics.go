@@ -23,6 +23,7 @@ type metrics struct {
 	overruns   prometheus.Counter
 	refused    prometheus.Counter
 	feedErrors prometheus.Counter
+	rewinds    prometheus.Counter
 	queue      prometheus.Histogram
 	closes     *prometheus.CounterVec
 }
@@ -43,6 +44,7 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 		overruns:   counter("overruns_total", "Times a live WebSocket's queue ran full."),
 		refused:    counter("refused_total", "WebSockets refused with 503: limit reached, or shutting down."),
 		feedErrors: counter("feed_errors_total", "Times following the store failed and was begun again."),
+		rewinds:    counter("rewinds_total", "Times the store had lost the end of its event stream, and WebSockets read again."),
 		queue: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name:    "spillway_stream_queue_frames",
 			Help:    "Events in a live WebSocket's queue when its writer looked.",
@@ -57,7 +59,7 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 	}
 	m.closes.WithLabelValues("other")
 	for _, c := range []prometheus.Collector{
-		m.sockets, m.catching, m.frames, m.bytes, m.slow, m.overruns, m.refused, m.feedErrors, m.queue, m.closes,
+		m.sockets, m.catching, m.frames, m.bytes, m.slow, m.overruns, m.refused, m.feedErrors, m.rewinds, m.queue, m.closes,
 	} {
 		if err := reg.Register(c); err != nil {
 			return nil, fmt.Errorf("register stream metrics: %w", err)

@@ -12,6 +12,10 @@
 // with 4008 if it is not level again soon. Where the store no longer holds what a
 // reader needs the socket is closed with 4009: a gap is always told.
 //
+// The feed is followed only while there are sockets. Where the store comes back
+// without the end of a stream, as a replica that lagged does, all sockets read that
+// partition again from where all partitions were known to be complete.
+//
 // The first message of a socket that is level is a stream:position, so that it
 // can come back even if it never saw an event.
 package stream
@@ -191,7 +195,7 @@ func (s *Server) leave(k *socket) {
 	s.running.Done()
 }
 
-// Start begins to follow the feed. It is to be called once, before Close.
+// Start lets the feed be followed as soon as a socket needs it. It is to be called once, before Close.
 func (s *Server) Start() {
 	s.mu.Lock()
 	defer s.mu.Unlock()

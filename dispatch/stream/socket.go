@@ -142,7 +142,7 @@ func (k *socket) run() {
 // write is the writer: it serves the socket, and then closes it.
 func (k *socket) write() {
 	end := k.serve()
-	k.server.hub.unregister(k)
+	k.server.hub.leave(k)
 	k.timer.Stop()
 	k.server.metrics.closed(end)
 	k.mu.Lock()
