@@ -89,19 +89,32 @@ func newRig(t testing.TB, at redisAt, receivers int) *rig {
 	return r
 }
 
-// load begins to post. It goes on until verify.
+// load begins to post, until verify: each webhook to one receiver, all of a
+// customer and of a message's statuses to the same.
 func (r *rig) load() {
+	var targets [][]*process
+	for _, p := range r.receivers {
+		targets = append(targets, []*process{p})
+	}
+	r.loadTo(targets)
+}
+
+// loadSame begins to post each webhook to all receivers at once, until verify.
+func (r *rig) loadSame() { r.loadTo([][]*process{r.receivers}) }
+
+// loadTo posts each webhook to all receivers of a target.
+func (r *rig) loadTo(targets [][]*process) {
 	ctx, stop := context.WithCancel(context.Background())
 	r.stop = stop
 	r.t.Cleanup(func() { stop(); r.senders.Wait() })
-	for n, p := range r.receivers {
+	for n, target := range targets {
 		for i := range rigSenders {
 			var customers []*rigCustomer
-			for c := n + i*len(r.receivers); c < rigCustomers; c += rigSenders * len(r.receivers) {
+			for c := n + i*len(targets); c < rigCustomers; c += rigSenders * len(targets) {
 				customers = append(customers, &rigCustomer{index: c})
 			}
-			r.senders.Go(func() { r.sendMessages(ctx, p, customers) })
-			r.senders.Go(func() { r.sendStatuses(ctx, p) })
+			r.senders.Go(func() { r.sendMessages(ctx, target, customers) })
+			r.senders.Go(func() { r.sendStatuses(ctx, target) })
 		}
 	}
 }
@@ -123,10 +136,10 @@ func (c *rigCustomer) webhook() (body []byte, uid string) {
 	return body, event.UID(event.MessageNew, wamid).String()
 }
 
-func (r *rig) sendMessages(ctx context.Context, p *process, customers []*rigCustomer) {
+func (r *rig) sendMessages(ctx context.Context, to []*process, customers []*rigCustomer) {
 	for ctx.Err() == nil && len(customers) > 0 {
 		body, uid := customers[rand.IntN(len(customers))].webhook()
-		if !r.post(p, body, uid) {
+		if !r.post(to, body, uid) {
 			return
 		}
 		time.Sleep(rigPace)
@@ -135,7 +148,7 @@ func (r *rig) sendMessages(ctx context.Context, p *process, customers []*rigCust
 
 // sendStatuses posts the statuses of one message after the other, in webhooks of
 // their own or in one.
-func (r *rig) sendStatuses(ctx context.Context, p *process) {
+func (r *rig) sendStatuses(ctx context.Context, to []*process) {
 	for ctx.Err() == nil {
 		wamid := fmt.Sprintf("wamid.S.%d", r.wamids.Add(1))
 		webhooks := [][]string{{"sent", "delivered", "read"}}
@@ -147,7 +160,7 @@ func (r *rig) sendStatuses(ctx context.Context, p *process) {
 			for _, status := range statuses {
 				uids = append(uids, event.UID(event.MessageStatus, event.StatusIdentity(wamid, status, "")).String())
 			}
-			if !r.post(p, statusWebhook(wamid, fmt.Sprintf("1555%07d", rand.IntN(2*rigCustomers)), statuses...), uids...) {
+			if !r.post(to, statusWebhook(wamid, fmt.Sprintf("1555%07d", rand.IntN(2*rigCustomers)), statuses...), uids...) {
 				return
 			}
 			time.Sleep(rigPace)
@@ -156,24 +169,40 @@ func (r *rig) sendStatuses(ctx context.Context, p *process) {
 }
 
 // post books what is acked, and posts some of it once more, as Meta does. It
-// reports false where the answer was not 200, which ends its sender.
-func (r *rig) post(p *process, body []byte, uids ...string) bool {
+// reports false where an answer was not 200, which ends its sender.
+func (r *rig) post(to []*process, body []byte, uids ...string) bool {
 	for again := false; ; again = true {
-		status := p.post(body)
-		r.mu.Lock()
-		if status != http.StatusOK {
-			r.answers[status]++
-			r.mu.Unlock()
+		statuses := make([]int, len(to))
+		var posts sync.WaitGroup
+		for i, p := range to {
+			posts.Go(func() { statuses[i] = p.post(body) })
+		}
+		posts.Wait()
+		if !r.book(statuses, uids) {
 			return false
 		}
-		for _, uid := range uids {
-			r.acked[uid] = true
-		}
-		r.mu.Unlock()
 		if again || rand.IntN(20) > 0 {
 			return true
 		}
 	}
+}
+
+// book takes the answers to a webhook; false where any was not 200.
+func (r *rig) book(statuses []int, uids []string) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	good := true
+	for _, status := range statuses {
+		if status != http.StatusOK {
+			r.answers[status]++
+			good = false
+			continue
+		}
+		for _, uid := range uids {
+			r.acked[uid] = true
+		}
+	}
+	return good
 }
 
 // streamed is an event as it stands in a stream.
@@ -244,8 +273,28 @@ func (r *rig) verify() {
 		r.t.Errorf("and %d more", len(faults)-10)
 	}
 	r.t.Logf("%d events acked, %d in the streams", len(r.acked), len(events))
-	if len(r.acked) < 500 {
+	if len(r.acked) < 200 {
 		r.t.Errorf("only %d events acked", len(r.acked))
+	}
+	for _, p := range r.receivers {
+		for line := range strings.Lines(p.logText()) {
+			if !json.Valid([]byte(line)) {
+				r.t.Fatalf("not a line of our log: %s", line)
+			}
+		}
+	}
+}
+
+// logged waits until every receiver has logged what a fault is.
+func (r *rig) logged(cause string) {
+	r.t.Helper()
+	for _, p := range r.receivers {
+		p.eventually(rigPatience, "a log line that names the cause", func() error {
+			if !strings.Contains(p.logText(), cause) {
+				return fmt.Errorf("no %q in the log", cause)
+			}
+			return nil
+		})
 	}
 }
 
