@@ -95,6 +95,7 @@ type Dispatcher struct {
 	metrics  *metrics
 	suspects *suspects
 	turns    *turns
+	recovery *recovery
 	// durable is by lane the last record up to which every partition's cursor was
 	// found durable, since the session began.
 	durable [len(wal.Lanes)]atomic.Uint64
@@ -128,6 +129,7 @@ func New(cfg Config, log *wal.Log, st store.Store, logger *slog.Logger, reg prom
 		metrics:  newMetrics(reg),
 		suspects: marks,
 		turns:    newTurns(),
+		recovery: newRecovery(),
 	}, nil
 }
 

@@ -27,9 +27,9 @@ type lane struct {
 	workers    []*worker // by partition
 	lead, late *drainer
 
-	// failedLooks counts the looks at the cursors that failed in a row; the
-	// watch's own.
-	failedLooks int
+	// failedLooks counts the looks at the cursors that failed in a row, missing
+	// the partitions that did not answer the last one; both the watch's own.
+	failedLooks, missing int
 
 	// rewound is what was found to be lost, until it is applied again.
 	rewound *rewound
@@ -123,16 +123,20 @@ func (l *lane) released() uint64 {
 // least; away has the errors of those that do not.
 func (l *lane) cursors(ctx context.Context) (cursors []store.Cursor, away map[int]error, err error) {
 	for attempt := 0; ; attempt++ {
+		awaited := l.dispatcher.recovery.awaited()
 		cursors, away, err = l.readCursors(ctx)
 		switch {
 		case err == nil:
+			if attempt > 0 {
+				l.dispatcher.recovery.announce()
+			}
 			return cursors, away, nil
 		case ctx.Err() != nil:
 			return nil, nil, ctx.Err()
 		}
 		l.note(ctx, nil, err, attempt)
 		l.measureLag(ctx, l.dispatcher.log.Released(l.id)+1)
-		sleep(ctx, retry.Wait(attempt, rand.Float64()))
+		sleepUntil(ctx, retry.Wait(attempt, rand.Float64()), awaited)
 	}
 }
 
@@ -238,7 +242,10 @@ func (l *lane) look(ctx context.Context) {
 		l.failedLooks++
 		return
 	}
-	l.failedLooks = 0
+	if l.failedLooks > 0 || len(away) < l.missing {
+		l.dispatcher.recovery.announce()
+	}
+	l.failedLooks, l.missing = 0, len(away)
 	through := uint64(1<<64 - 1)
 	for p, w := range l.workers {
 		if away[p] != nil {

@@ -138,9 +138,11 @@ func (w *worker) run(ctx context.Context) {
 func (w *worker) find(ctx context.Context) {
 	// No store has this cursor: all it does is to tell the one that it has.
 	probe := store.Cursor{Seq: 1<<64 - 1, Hash: 1<<64 - 1}
+	d := w.lane.dispatcher
 	for attempt := 0; ctx.Err() == nil; attempt++ {
-		within, cancel := context.WithTimeout(ctx, w.lane.dispatcher.cfg.ApplyTimeout)
-		result, err := w.lane.dispatcher.store.Apply(within, &store.Batch{
+		awaited := d.recovery.awaited()
+		within, cancel := context.WithTimeout(ctx, d.cfg.ApplyTimeout)
+		result, err := d.store.Apply(within, &store.Batch{
 			Source: w.lane.source, Partition: w.partition, From: probe, To: probe,
 		})
 		cancel()
@@ -148,13 +150,13 @@ func (w *worker) find(ctx context.Context) {
 			err = w.settle(w.lane.released(), result.Stored, 0)
 		}
 		if err == nil {
-			w.failed.Store(false)
+			w.succeeded()
 			w.lost.Store(false)
 			w.lane.seat(w)
 			return
 		}
 		w.lane.note(ctx, w, err, attempt)
-		sleep(ctx, retry.Wait(attempt, rand.Float64()))
+		sleepUntil(ctx, retry.Wait(attempt, rand.Float64()), awaited)
 	}
 }
 
@@ -186,15 +188,24 @@ func (w *worker) handle(ctx context.Context, s step) {
 		if s.to.Seq < next {
 			return
 		}
+		awaited := w.lane.dispatcher.recovery.awaited()
 		err := w.apply(ctx, cursor, s, next)
 		if err == nil {
-			w.failed.Store(false)
+			w.succeeded()
 			continue // it is covered now, or the place has changed
 		}
 		w.lane.note(ctx, w, err, attempt)
 		w.failed.Store(true)
-		sleep(ctx, retry.Wait(attempt, rand.Float64()))
+		sleepUntil(ctx, retry.Wait(attempt, rand.Float64()), awaited)
 		attempt++
+	}
+}
+
+// succeeded notes a call to the store that did, and tells others where the one
+// before it failed.
+func (w *worker) succeeded() {
+	if w.failed.Swap(false) {
+		w.lane.dispatcher.recovery.announce()
 	}
 }
 
