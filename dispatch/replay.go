@@ -341,7 +341,7 @@ func (r *Replayer) applyShare(ctx context.Context, batch *store.Batch) (store.Re
 func (r *Replayer) tryShare(ctx context.Context, batch *store.Batch) (store.Result, error) {
 	ctx, cancel := context.WithTimeout(ctx, r.cfg.ApplyTimeout)
 	defer cancel()
-	if err := claimContacts(ctx, r.store, batch.Events, batch.Mode); err != nil {
+	if err := claimContacts(ctx, r.store, batch); err != nil {
 		return store.Result{}, err
 	}
 	return r.store.Apply(ctx, batch)

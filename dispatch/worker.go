@@ -221,16 +221,15 @@ func (w *worker) apply(ctx context.Context, cursor store.Cursor, s step, next ui
 	for i := 0; i < len(s.seqs) && s.seqs[i] < next; i++ {
 		events = s.events[i+1:]
 	}
-	if err := claimContacts(ctx, d.store, events, store.Advance); err != nil {
+	batch := &store.Batch{Source: w.lane.source, Partition: w.partition, From: cursor, To: s.to, Events: events}
+	err := claimContacts(ctx, d.store, batch)
+	if differs := (*store.CursorError)(nil); errors.As(err, &differs) {
+		return w.settle(cursor.Seq, differs.Stored, s.to.Seq)
+	}
+	if err != nil {
 		return err
 	}
-	result, err := d.store.Apply(ctx, &store.Batch{
-		Source:    w.lane.source,
-		Partition: w.partition,
-		From:      cursor,
-		To:        s.to,
-		Events:    events,
-	})
+	result, err := d.store.Apply(ctx, batch)
 	if err != nil {
 		return err
 	}
@@ -243,13 +242,14 @@ func (w *worker) apply(ctx context.Context, cursor store.Cursor, s step, next ui
 	return nil
 }
 
-// claimContacts gives each event the contact of its customer. What is forced
-// leaves contacts alone, and only looks them up.
-func claimContacts(ctx context.Context, st store.Store, events []event.Event, mode store.Mode) error {
+// claimContacts gives each event of a batch the contact of its customer. What is
+// forced leaves contacts alone, and only looks them up.
+func claimContacts(ctx context.Context, st store.Store, batch *store.Batch) error {
+	events, mode := batch.Events, batch.Mode
 	var claims []store.Claim
 	for i := range events {
 		if c := events[i].Customer; c != nil {
-			claim := store.Claim{Customer: c}
+			claim := store.Claim{Customer: c, Batch: batch}
 			if c.Writes && mode != store.Forced {
 				claim.Message = events[i].Identity
 			}

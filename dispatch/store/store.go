@@ -123,7 +123,22 @@ type Claim struct {
 	// Message is the identity of the message that claims. Empty: only look up,
 	// as a status and an echo do.
 	Message string
+	// Batch has the message, the same in all claims of a call. Where its mode is
+	// Advance, ids are claimed only while the stored cursor equals From: a store
+	// that went back must not have a contact born by a later message than before.
+	// Nil: ids are claimed whatever the cursor is.
+	Batch *Batch
 }
+
+// CursorError is why Claim claimed nothing: the store has another cursor than the
+// batch's From.
+type CursorError struct {
+	// Stored is the cursor that the store has, as in a Result.
+	Stored Cursor
+}
+
+// Error names the cursor.
+func (e *CursorError) Error() string { return fmt.Sprintf("the stored cursor is %s", e.Stored) }
 
 // Claimed is the answer to a Claim.
 type Claimed struct {
@@ -238,7 +253,8 @@ type Store interface {
 	// that it does not name are good.
 	Cursors(ctx context.Context, source Source) ([]Cursor, error)
 	// Claim answers each claim. A claim with a Message gives the customer's ids a
-	// contact, set once; ids already claimed keep theirs.
+	// contact, set once; ids already claimed keep theirs. It fails with a
+	// *CursorError where ids are to be claimed and the cursor is another.
 	Claim(ctx context.Context, claims []Claim) ([]Claimed, error)
 	// Apply applies the batch if the stored cursor equals From, in one atomic
 	// step, and else changes nothing and tells the stored cursor. After an error

@@ -70,6 +70,14 @@ func ownerOf(owners *lookup, waba, id string) (*contacts.Owner, error) {
 func (s *Store) claimMissing(claims []store.Claim, missing []int, answers []store.Claimed) error {
 	s.contacts.Lock()
 	defer s.contacts.Unlock()
+	if batch := claims[missing[0]].Batch; batch != nil && batch.Mode == store.Advance {
+		if err := batch.Validate(len(s.partitions)); err != nil {
+			return err
+		}
+		if stored := s.partitions[batch.Partition].cursor(batch.Source); stored != batch.From {
+			return &store.CursorError{Stored: stored}
+		}
+	}
 	b := newBook(s.db, s.cfg.Now)
 	for _, i := range missing {
 		r, err := b.Claim(claims[i].Customer, claims[i].Message)

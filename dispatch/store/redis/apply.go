@@ -102,10 +102,7 @@ func (a *application) try(ctx context.Context) (result store.Result, again bool,
 	}
 	switch answer {
 	case answerDiffers:
-		stored, err := parseCursor(text)
-		if err == nil && stored.Seq < a.batch.From.Seq {
-			a.partition.days.disarm()
-		}
+		stored, err := a.store.otherCursor(a.batch, text)
 		return store.Result{Stored: stored}, false, err
 	case answerLaterDay:
 		latest, err := strconv.Atoi(text)
@@ -178,10 +175,7 @@ func (a *application) invocation() *invocation {
 
 	field, from, to := "", "", ""
 	if b.Mode == store.Advance {
-		field, to = fieldOf(b.Source), b.To.String()
-		if !b.From.IsZero() {
-			from = b.From.String()
-		}
+		field, from, to = fieldOf(b.Source), textOf(b.From), b.To.String()
 	}
 	c := newInvocation(applyScript, 0, 16+12*len(items)+3*len(own))
 	c.add(&keys.cursor, &keys.state, &keys.events, &keys.marks)

@@ -1,8 +1,14 @@
 -- Sets a contact where it is still what the caller read.
 --
--- KEYS: the contact. ARGV: value expected and value after, each empty for none;
--- time to live in ms, 0 for ever. Answers 1 where it was set, else 0.
+-- KEYS: the contact, and the cursors of its partition where they count.
+-- ARGV: value expected and value after, each empty for none; time to live in ms, 0
+-- for ever; field of the cursor and the cursor expected, empty for none. Answers 1
+-- where it was set, else 0, or the cursor where that is another.
 
+if KEYS[2] then
+  local stored = redis.call('HGET', KEYS[2], ARGV[4]) or ''
+  if stored ~= ARGV[5] then return stored end
+end
 if (redis.call('GET', KEYS[1]) or '') ~= ARGV[1] then return 0 end
 if ARGV[2] == '' then
   redis.call('DEL', KEYS[1])

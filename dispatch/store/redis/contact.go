@@ -349,111 +349,6 @@ func (s *Store) spread(ctx context.Context, writes []pageWrite, partition int) {
 	}
 }
 
-// Claim answers each claim. Ids are claimed one by one where they stand on
-// different nodes; a claim that is cut short is completed by the next.
-func (s *Store) Claim(ctx context.Context, claims []store.Claim) (_ []store.Claimed, err error) {
-	done, err := s.begin(ctx, opClaim)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { done(err) }()
-	answers := make([]store.Claimed, len(claims))
-	for range maxConflicts {
-		again, err := s.claim(ctx, claims, answers)
-		if !again || err != nil {
-			return answers, err
-		}
-		s.metrics.conflicts.Inc()
-	}
-	return nil, fmt.Errorf("claim contacts: %w", errConflict)
-}
-
-// claim reads, answers, and writes; again is true where others wrote meanwhile.
-func (s *Store) claim(ctx context.Context, claims []store.Claim, answers []store.Claimed) (again bool, err error) {
-	p := s.newPages()
-	for i := range claims {
-		c := claims[i].Customer
-		p.want(c.WABA, c.WaID, c.UserID)
-	}
-	p.loadOnce(ctx)
-	var missing []int
-	for i := range claims {
-		var answered bool
-		if answers[i], answered, err = p.answer(&claims[i]); err != nil {
-			return false, err
-		}
-		if !answered {
-			missing = append(missing, i)
-		}
-	}
-	if len(missing) == 0 {
-		return false, nil
-	}
-	return s.claimMissing(ctx, claims, missing, answers)
-}
-
-// answer answers a claim by the pages read; false where it needs writing. A look-up
-// of somebody whose partition has been away for long is answered as if they were
-// unknown: a status is not held back for good by another partition's node. That is
-// the right contact for all who were first seen under their wa_id.
-func (p *pages) answer(claim *store.Claim) (store.Claimed, bool, error) {
-	c := claim.Customer
-	var owners [2]*contacts.Owner
-	for i, id := range [...]string{c.WaID, c.UserID} {
-		if id == "" {
-			continue
-		}
-		if each := p.byID[pageID{c.WABA, id}]; each.err != nil {
-			if claim.Message == "" && p.store.partitions[each.partition].away.long(time.Now()) {
-				p.store.metrics.guessed.Inc()
-				continue
-			}
-			return store.Claimed{}, false, fmt.Errorf("read contacts: %w", each.err)
-		}
-		var err error
-		if owners[i], err = p.Owner(c.WABA, id); err != nil {
-			return store.Claimed{}, false, err
-		}
-	}
-	claimed, answered := contacts.Answer(c, owners[0], owners[1], claim.Message)
-	return claimed, answered, nil
-}
-
-// claimMissing answers the claims that write, one after the other.
-func (s *Store) claimMissing(ctx context.Context, claims []store.Claim, missing []int, answers []store.Claimed) (again bool, err error) {
-	p := s.newPages()
-	for _, i := range missing {
-		p.wantCustomer(claims[i].Customer)
-	}
-	if err := p.load(ctx, true); err != nil {
-		return false, err
-	}
-	book := contacts.NewBook(p, s.cfg.Now)
-	for _, i := range missing {
-		r, err := book.Claim(claims[i].Customer, claims[i].Message)
-		if err != nil {
-			return false, err
-		}
-		answers[i] = store.Claimed{Contact: r.ID, Birth: r.Birth}
-	}
-	writes, err := p.writes(book)
-	if err != nil || len(writes) == 0 {
-		return false, err
-	}
-	replies, errs := s.runAll(ctx, s.casCalls(writes))
-	for i := range writes {
-		if errs[i] != nil {
-			return false, fmt.Errorf("claim contacts: %w", errs[i])
-		}
-		set, err := integerOf(replies[i])
-		if err != nil {
-			return false, fmt.Errorf("claim contacts: %w", err)
-		}
-		again = again || set == 0
-	}
-	return again, nil
-}
-
 func (p *pages) wantCustomer(c *event.Customer) { p.want(c.WABA, c.WaID, c.UserID, c.NewWaID) }
 
 // planContacts decides what becomes of the contacts of the batch, on the ground
@@ -510,11 +405,18 @@ func (a *application) planContacts(ctx context.Context) error {
 
 // ownWrites are the contacts that change in the script itself.
 func (a *application) ownWrites() []pageWrite {
-	var own []pageWrite
-	for _, w := range a.writes {
-		if w.partition == a.partition.index {
+	own, _ := split(a.writes, a.partition.index)
+	return own
+}
+
+// split parts the pages of a partition from the others.
+func split(writes []pageWrite, partition int) (own, others []pageWrite) {
+	for _, w := range writes {
+		if w.partition == partition {
 			own = append(own, w)
+		} else {
+			others = append(others, w)
 		}
 	}
-	return own
+	return own, others
 }

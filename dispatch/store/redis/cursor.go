@@ -33,6 +33,24 @@ func parseCursor(text string) (store.Cursor, error) {
 	return store.Cursor{Seq: n, Hash: h}, nil
 }
 
+// textOf is a cursor as it is stored, empty for none.
+func textOf(c store.Cursor) string {
+	if c.IsZero() {
+		return ""
+	}
+	return c.String()
+}
+
+// otherCursor reads the cursor that is stored in place of the batch's From. Where
+// it is lower the store lost something, and maybe the expiries of sets.
+func (s *Store) otherCursor(b *store.Batch, text string) (store.Cursor, error) {
+	stored, err := parseCursor(text)
+	if err == nil && stored.Seq < b.From.Seq {
+		s.partitions[b.Partition].days.disarm()
+	}
+	return stored, err
+}
+
 // Cursors gives the cursors of a source by partition. Where the nodes of some
 // partitions do not answer it returns the others with a *store.PartitionsError.
 func (s *Store) Cursors(ctx context.Context, source store.Source) (_ []store.Cursor, err error) {

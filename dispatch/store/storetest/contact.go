@@ -15,6 +15,7 @@ var contactChecks = []check{
 	{name: "ClaimIsSetOnce", run: claimIsSetOnce},
 	{name: "ClaimsOfOneCall", run: claimsOfOneCall},
 	{name: "LookUpNeverWrites", run: lookUpNeverWrites},
+	{name: "ClaimAtItsCursor", run: claimAtItsCursor},
 	{name: "ContactLife", run: contactLife},
 	{name: "ContactBornOnce", run: contactBornOnce},
 	{name: "OlderNeverChangesAProfile", run: olderNeverChanges},
@@ -70,6 +71,36 @@ func claimsOfOneCall(f *fixture) {
 	got, err = f.store.Claim(f.ctx, nil)
 	f.must(err)
 	f.same("answers to nothing", len(got), 0)
+}
+
+// claimAtItsCursor: a batch that the store is not at yet claims nothing, under no
+// id, so that a store that went back has contacts born by the messages that gave
+// birth to them before.
+func claimAtItsCursor(f *fixture) {
+	c := person(number, userID, "", "")
+	m := message(c, "wamid.2", noon)
+	b := f.batch(express, f.partition(&m), m)
+	from := b.From
+	claim := func(at store.Cursor) ([]store.Claimed, error) {
+		b.From = at
+		return f.store.Claim(f.ctx, []store.Claim{{Customer: &c, Message: m.Identity, Batch: b}})
+	}
+	for _, other := range []store.Cursor{cursor(1000), {Seq: from.Seq, Hash: from.Hash + 1}} {
+		got, err := claim(other)
+		var differs *store.CursorError
+		if !errors.As(err, &differs) || differs.Stored != from {
+			f.Errorf("a claim at %v: %v, %v", other, got, err)
+		}
+	}
+	for _, id := range []event.Customer{person(number, "", "", ""), person("", userID, "", "")} {
+		f.same("a look-up", f.claimOne(id, "").Birth, "")
+	}
+	got, err := claim(from)
+	f.must(err)
+	f.same("at its cursor", got, []store.Claimed{{Contact: event.ContactID(waba, number), Birth: m.Identity}})
+	got, err = claim(cursor(1000))
+	f.must(err)
+	f.same("known already", got, []store.Claimed{{Contact: event.ContactID(waba, number), Birth: m.Identity}})
 }
 
 func lookUpNeverWrites(f *fixture) {
