@@ -97,7 +97,7 @@ func TestRedisExpressFirst(t *testing.T) {
 	for sent < backlog {
 		sent += int(acksOf(t, p, campaign, 64, time.Second).Answers[http.StatusOK])
 	}
-	body, uid := (&rigCustomer{index: 1}).webhook()
+	body, uids := (&rigCustomer{index: 1}).webhook()
 	if status := p.post(body); status != http.StatusOK {
 		t.Fatalf("answer %d", status)
 	}
@@ -108,7 +108,7 @@ func TestRedisExpressFirst(t *testing.T) {
 		}
 		return nil
 	})
-	first, message, last := r.times(uid)
+	first, message, last := r.times(uids[0])
 	t.Logf("of %d statuses the last %s after the first, the message %s after it", sent, last.Sub(first), message.Sub(first))
 	if message.Sub(first) > time.Second {
 		t.Errorf("the message came %s after the first event", message.Sub(first))

@@ -122,9 +122,10 @@ func (r *rig) loadTo(targets [][]*process) {
 // rigCustomer writes messages numbered from 1.
 type rigCustomer struct{ index, sent int }
 
-// webhook is the customer's next message. Every other customer has a user id
-// beside the number, and so a contact under two ids.
-func (c *rigCustomer) webhook() (body []byte, uid string) {
+// webhook is the customer's next message, with the uids of its events: the first
+// gives birth to the contact. Every other customer has a user id beside the
+// number, and so a contact under two ids.
+func (c *rigCustomer) webhook() (body []byte, uids []string) {
 	c.sent++
 	wamid := fmt.Sprintf("wamid.M.%d.%d", c.index, c.sent)
 	number, user, fromUser := fmt.Sprintf("1555%07d", c.index), "", ""
@@ -133,13 +134,18 @@ func (c *rigCustomer) webhook() (body []byte, uid string) {
 	}
 	body = fmt.Appendf(nil, `{"object":"whatsapp_business_account","entry":[{"id":"102","changes":[{"field":"messages","value":{"messaging_product":"whatsapp","metadata":{"display_phone_number":"15550000001","phone_number_id":"106"},"contacts":[{"profile":{"name":"Customer %d"},"wa_id":%q%s}],"messages":[{"from":%q%s,"id":%q,"timestamp":"%d","type":"text","text":{"body":"message %d"}}]}}]}]}`,
 		c.index, number, user, number, fromUser, wamid, time.Now().Unix(), c.sent)
-	return body, event.UID(event.MessageNew, wamid).String()
+	uids = []string{event.UID(event.MessageNew, wamid).String()}
+	if c.sent == 1 {
+		birth := event.ContactIdentity(event.ContactID("102", number), wamid)
+		uids = append(uids, event.UID(event.ContactNew, birth).String())
+	}
+	return body, uids
 }
 
 func (r *rig) sendMessages(ctx context.Context, to []*process, customers []*rigCustomer) {
 	for ctx.Err() == nil && len(customers) > 0 {
-		body, uid := customers[rand.IntN(len(customers))].webhook()
-		if !r.post(to, body, uid) {
+		body, uids := customers[rand.IntN(len(customers))].webhook()
+		if !r.post(to, body, uids...) {
 			return
 		}
 		time.Sleep(rigPace)
@@ -265,7 +271,7 @@ func (r *rig) verify() {
 	if err := r.missing(events); err != nil {
 		r.t.Error(err)
 	}
-	faults := append(doubles(events), disorder(events)...)
+	faults := slices.Concat(r.strangers(events), doubles(events), disorder(events))
 	for _, fault := range faults[:min(len(faults), 10)] {
 		r.t.Error(fault)
 	}
@@ -336,6 +342,16 @@ func (r *rig) missing(events []streamed) error {
 		return fmt.Errorf("%d of %d acked events are in no stream", missing, len(r.acked))
 	}
 	return nil
+}
+
+// strangers are the events that nothing that was acked has caused.
+func (r *rig) strangers(events []streamed) (faults []error) {
+	for _, e := range events {
+		if !r.acked[e.uid] {
+			faults = append(faults, fmt.Errorf("nothing has caused %s %s: %+v", e.kind, e.uid, e.payload))
+		}
+	}
+	return faults
 }
 
 // doubles are the events that came more than once, and the contacts that were
