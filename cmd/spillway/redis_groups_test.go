@@ -26,7 +26,12 @@ func startSentinel(t *testing.T, replicas int) (*localredis.Sentinel, redisAt) {
 
 func startCluster(t *testing.T) (*localredis.Cluster, redisAt) {
 	t.Helper()
-	cluster, err := localredis.StartCluster(t.Context(), localredis.Options{})
+	return startClusterOf(t, localredis.Options{})
+}
+
+func startClusterOf(t *testing.T, opts localredis.Options) (*localredis.Cluster, redisAt) {
+	t.Helper()
+	cluster, err := localredis.StartCluster(t.Context(), opts)
 	if err != nil {
 		t.Fatal(err)
 	}

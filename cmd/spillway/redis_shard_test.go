@@ -1,6 +1,8 @@
 package main
 
 import (
+	"context"
+	"fmt"
 	"os"
 	"path/filepath"
 	"testing"
@@ -8,6 +10,7 @@ import (
 
 	goredis "github.com/redis/go-redis/v9"
 
+	"spillway/dispatch/event"
 	"spillway/dispatch/store/redis/localredis"
 )
 
@@ -102,4 +105,71 @@ func TestRedisShardLosesSuffix(t *testing.T) {
 	if r.rewinds() == 0 {
 		t.Error("no rewinds")
 	}
+}
+
+// TestRedisShardAway takes one shard of a Cluster away, primary and replica: its
+// partitions wait, and those of the other shards go on, the statuses of customers
+// included whose contacts are kept on the shard that is away.
+func TestRedisShardAway(t *testing.T) {
+	t.Parallel()
+	cluster, at := startClusterOf(t, localredis.Options{AppendOnly: true, Extra: []string{"cluster-require-full-coverage no"}})
+	r := newRig(t, at, 1)
+	r.load()
+	time.Sleep(500 * time.Millisecond)
+	gone, err := cluster.PrimaryOfSlot(t.Context(), slotOf(t, r, 0))
+	if err != nil {
+		t.Fatal(err)
+	}
+	replicas, err := cluster.Replicas(t.Context(), gone)
+	if err != nil || len(replicas) == 0 {
+		t.Fatalf("replicas %v: %v", replicas, err)
+	}
+	var there []int
+	for partition := range rigPartitions {
+		primary, err := cluster.PrimaryOfSlot(t.Context(), slotOf(t, r, partition))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if primary != gone {
+			there = append(there, partition)
+		}
+	}
+	if len(there) == 0 || len(there) == rigPartitions {
+		t.Fatalf("%d of %d partitions are on other shards", len(there), rigPartitions)
+	}
+	for _, replica := range replicas {
+		replica.Kill()
+	}
+	gone.Kill()
+	// What is appended from here on was acked while the shard was away.
+	time.Sleep(2 * time.Second)
+	before := make(map[int]int64)
+	for _, partition := range there {
+		before[partition] = r.statusesIn(partition)
+	}
+	r.receivers[0].eventually(rigPatience, "statuses in all partitions that are there", func() error {
+		for _, partition := range there {
+			if n := r.statusesIn(partition); n < before[partition]+10 {
+				return fmt.Errorf("partition %d has %d statuses, and had %d", partition, n, before[partition])
+			}
+		}
+		return nil
+	})
+	restart(t, gone)
+	r.verify()
+}
+
+// statusesIn counts the statuses in a stream.
+func (r *rig) statusesIn(partition int) (n int64) {
+	r.t.Helper()
+	entries, err := r.client.XRange(context.Background(), rigStream(partition), "-", "+").Result()
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	for _, entry := range entries {
+		if entry.Values["type"] == event.MessageStatus {
+			n++
+		}
+	}
+	return n
 }
