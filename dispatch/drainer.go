@@ -172,12 +172,15 @@ func (r *drainer) round(ctx context.Context, reader *wal.Reader) error {
 }
 
 const (
-	// busyRound is the least a round reads in a lane that is busy.
-	busyRound = 16
+	// busyRound is the least a round reads in a lane that is busy, heavyRound in one
+	// that is as busy as it can be.
+	busyRound  = 16
+	heavyRound = 512
 	// How long records then gather. A store takes one step of many events a
 	// partition at a fraction of the cost of many steps of one.
 	expressPause = 2 * time.Millisecond
 	bulkPause    = 20 * time.Millisecond
+	heavyPause   = 50 * time.Millisecond
 )
 
 // pauseAfter is how long a drainer that is level waits after a round of so many
@@ -188,8 +191,10 @@ func pauseAfter(lane wal.Lane, records int) time.Duration {
 		return 0
 	case lane == wal.Express:
 		return expressPause
+	case records < heavyRound:
+		return bulkPause
 	}
-	return bulkPause
+	return heavyPause
 }
 
 // share is what a batch holds for one partition.

@@ -16,7 +16,8 @@ func TestPauseAfter(t *testing.T) {
 		{wal.Bulk, 1, 0},
 		{wal.Bulk, 15, 0},
 		{wal.Bulk, 16, bulkPause},
-		{wal.Bulk, 99, bulkPause},
+		{wal.Bulk, heavyRound - 1, bulkPause},
+		{wal.Bulk, heavyRound, heavyPause},
 		{wal.Express, 1, 0},
 		{wal.Express, 16, expressPause},
 	} {
