@@ -3,10 +3,15 @@
 // alternating rounds of one run, since machines are shared and noisy.
 //
 //	generator ──▶ ceiling | file | paused | serve     each a process of its own
+//	              redis | xadd ──▶ redis-server       one for each
 //	          ◀── answers, /metrics, processor time
 //
 // What counts are the ratios of the same round. Their medians over all rounds
 // are reported with the least and the largest.
+//
+// All receivers run all the time, and only one has something to do: each is left
+// level, with all dispatched, and no round begins while a Redis rewrites its
+// append-only file. One that begins within its own round is part of what it costs.
 package ack
 
 import (
@@ -14,6 +19,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"time"
 
 	"spillway/bench/load"
@@ -29,13 +35,31 @@ const (
 	Paused = "paused"
 	// Serve is all of Spillway.
 	Serve = "serve"
+	// OnRedis is all of Spillway with its events in a Redis that syncs each second.
+	OnRedis = "redis"
+	// XADD adds each webhook by a command of its own to a stream of a Redis that
+	// syncs before it answers, GroupedXADD all that wait at once.
+	XADD        = "xadd"
+	GroupedXADD = "xadd-grouped"
 )
 
 // Kinds are all receivers, in the order of the report.
-var Kinds = []string{Ceiling, File, Paused, Serve}
+var Kinds = []string{Ceiling, File, Paused, Serve, OnRedis, XADD, GroupedXADD}
+
+// NeedsRedis is whether receivers of a kind need a Redis of their own.
+func NeedsRedis(kind string) bool {
+	return kind == OnRedis || kind == XADD || kind == GroupedXADD
+}
+
+// Syncs is whether receivers of a kind tell how many webhooks they sync at once.
+func Syncs(kind string) bool { return kind != Ceiling && kind != XADD }
+
+// dispatches is whether receivers of a kind process what they took.
+func dispatches(kind string) bool { return kind == Serve || kind == OnRedis }
 
 // Config says what to measure.
 type Config struct {
+	Kinds       []string
 	Bodies      []int // bytes
 	Connections []int
 	Rounds      int
@@ -55,6 +79,7 @@ type Config struct {
 // DefaultConfig has every default; Dir and Secret must be set.
 func DefaultConfig() Config {
 	return Config{
+		Kinds:       []string{Ceiling, File, Paused, Serve},
 		Bodies:      []int{600, 2 << 10, 20 << 10},
 		Connections: []int{1, 16, 64, 256, 512},
 		Rounds:      5,
@@ -72,6 +97,11 @@ func (c Config) Validate() error {
 		if !ok {
 			errs = append(errs, fmt.Errorf(format, args...))
 		}
+	}
+	check(len(c.Kinds) > 0, "kinds: one at least")
+	for i, kind := range c.Kinds {
+		check(slices.Contains(Kinds, kind), "kind %q: allowed are %v", kind, Kinds)
+		check(!slices.Contains(c.Kinds[:i], kind), "kind %q: named twice", kind)
 	}
 	check(len(c.Bodies) > 0 && len(c.Connections) > 0, "bodies and connections: one of each at least")
 	for _, size := range c.Bodies {
@@ -92,6 +122,8 @@ type Target struct {
 	// Public and Admin are addresses, host:port.
 	Public, Admin string
 	PID           int
+	// Redis is nil for one that needs none.
+	Redis *Redis
 	// Stop ends it and removes what it kept.
 	Stop func() error
 }
@@ -121,7 +153,7 @@ func runBody(ctx context.Context, cfg Config, start func(kind string) (*Target, 
 			err = errors.Join(err, t.Stop())
 		}
 	}()
-	for _, kind := range Kinds {
+	for _, kind := range cfg.Kinds {
 		t, err := start(kind)
 		if err != nil {
 			return nil, fmt.Errorf("start %s: %w", kind, err)
@@ -153,7 +185,7 @@ func prime(ctx context.Context, cfg Config, t *Target, kind string, size int) er
 	if err := load.Closed(ctx, campaign, t.Public, primeConnections, 0, cfg.Prime).Clean(); err != nil {
 		return err
 	}
-	if kind == Serve {
+	if dispatches(kind) {
 		return newWatch(t, kind).settle(ctx, cfg.Settle)
 	}
 	return nil
@@ -169,9 +201,12 @@ func runCase(ctx context.Context, cfg Config, targets map[string]*Target, size, 
 			return nil, err
 		}
 		c.Syncs = append(c.Syncs, syncTime)
-		for i := range Kinds {
-			kind := Kinds[(i+round)%len(Kinds)]
+		for i := range cfg.Kinds {
+			kind := cfg.Kinds[(i+round)%len(cfg.Kinds)]
 			if err := ctx.Err(); err != nil {
+				return nil, err
+			}
+			if err := awaitNoRewrite(ctx, targets, cfg.Settle); err != nil {
 				return nil, err
 			}
 			s, err := measure(ctx, cfg, targets[kind], kind, size, connections)
@@ -214,7 +249,7 @@ func measure(ctx context.Context, cfg Config, t *Target, kind string, size, conn
 	if err := watch.end(&s, result.Answers[200]); err != nil {
 		return Sample{}, err
 	}
-	if kind == Serve {
+	if dispatches(kind) {
 		return s, watch.settle(ctx, cfg.Settle)
 	}
 	return s, nil

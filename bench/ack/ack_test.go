@@ -31,3 +31,20 @@ func TestMeasureFails(t *testing.T) {
 	server.Close()
 	goleak.VerifyNone(t, before)
 }
+
+func TestValidate(t *testing.T) {
+	if err := DefaultConfig().Validate(); err != nil {
+		t.Error(err)
+	}
+	for want, kinds := range map[string][]string{
+		"kinds: one at least":       {},
+		`kind "fille": allowed are`: {Ceiling, "fille"},
+		`kind "serve": named twice`: {Serve, File, Serve},
+	} {
+		cfg := DefaultConfig()
+		cfg.Kinds = kinds
+		if err := cfg.Validate(); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("kinds %v: %v, want %s", kinds, err, want)
+		}
+	}
+}

@@ -138,30 +138,56 @@ func TestPlainFileFails(t *testing.T) {
 }
 
 // TestTargets puts the generator's webhooks through the real listener: all are
-// taken, so that what it signs is what is checked, and all are in the file.
+// taken, so that what it signs is what is checked, and all are kept.
 func TestTargets(t *testing.T) {
 	file, path := newTestFile(t, prometheus.NewRegistry())
-	for name, log := range map[string]ingest.Log{Ceiling: NoLog{}, File: file} {
-		cfg := ingest.DefaultConfig()
-		cfg.Listen, cfg.MaxConnections, cfg.ExtraFiles = "127.0.0.1:0", 100, 0
-		cfg.Apps = []ingest.App{{Name: "default", VerifyToken: "token", Secrets: []string{testSecret}}}
-		server, err := ingest.New(cfg, log, nil, slog.New(slog.DiscardHandler), prometheus.NewRegistry())
-		if err != nil {
-			t.Fatal(err)
+	server := startRedis(t)
+	stream := newTestStream(t, server, prometheus.NewRegistry())
+	other := startRedis(t)
+	adder := NewAdder(other.Addr())
+	t.Cleanup(func() { _ = adder.Close() })
+	for name, target := range map[string]struct {
+		log    ingest.Log
+		bodies func() map[string]int
+	}{
+		Ceiling:     {log: NoLog{}},
+		File:        {file, func() map[string]int { return bodiesIn(t, path) }},
+		XADD:        {adder, func() map[string]int { return bodiesOf(t, other) }},
+		GroupedXADD: {stream, func() map[string]int { return bodiesOf(t, server) }},
+	} {
+		acked := ackedBy(t, name, target.log)
+		if acked == 0 {
+			t.Errorf("%s took nothing", name)
 		}
-		served := make(chan error, 1)
-		go func() { served <- server.Serve() }()
-		address := server.Addr().String()
-		campaign, err := load.NewCampaign(600, testSecret, address)
-		if err != nil {
-			t.Fatal(err)
+		if target.bodies == nil {
+			continue
 		}
-		r := load.Closed(context.Background(), campaign, address, 8, 0, 200*time.Millisecond)
-		if err := errors.Join(r.Clean(), server.Shutdown(context.Background()), <-served); err != nil || r.Answers[200] == 0 {
-			t.Errorf("%s: %v; %s", name, err, r)
-		}
-		if bodies := bodiesIn(t, path); name == File && len(bodies) < int(r.Answers[200]) {
-			t.Errorf("%d bodies in the file, %d acked", len(bodies), r.Answers[200])
+		if bodies := target.bodies(); len(bodies) < acked {
+			t.Errorf("%s: %d bodies are kept, %d were acked", name, len(bodies), acked)
 		}
 	}
+}
+
+// ackedBy is how many webhooks a listener over the log takes in a moment.
+func ackedBy(t *testing.T, name string, log ingest.Log) int {
+	t.Helper()
+	cfg := ingest.DefaultConfig()
+	cfg.Listen, cfg.MaxConnections, cfg.ExtraFiles = "127.0.0.1:0", 100, 0
+	cfg.Apps = []ingest.App{{Name: "default", VerifyToken: "token", Secrets: []string{testSecret}}}
+	server, err := ingest.New(cfg, log, nil, slog.New(slog.DiscardHandler), prometheus.NewRegistry())
+	if err != nil {
+		t.Fatal(err)
+	}
+	served := make(chan error, 1)
+	go func() { served <- server.Serve() }()
+	address := server.Addr().String()
+	campaign, err := load.NewCampaign(600, testSecret, address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := load.Closed(context.Background(), campaign, address, 8, 0, 200*time.Millisecond)
+	if err := errors.Join(r.Clean(), server.Shutdown(context.Background()), <-served); err != nil {
+		t.Errorf("%s: %v; %s", name, err, r)
+	}
+	return int(r.Answers[200])
 }

@@ -47,7 +47,9 @@ type Sample struct {
 	P999 time.Duration `json:"p999_ns"`
 	// ProcessorPerMillion is the receiver's processor time, in seconds.
 	ProcessorPerMillion float64 `json:"cpu_seconds_per_million"`
-	RecordsPerSync      float64 `json:"records_per_sync"`
+	// RedisPerMillion is that of its Redis.
+	RedisPerMillion float64 `json:"redis_cpu_seconds_per_million,omitempty"`
+	RecordsPerSync  float64 `json:"records_per_sync"`
 	// Lags are of dispatching, in seconds, one each second of the round.
 	Lags []float64 `json:"lag_seconds,omitempty"`
 }
@@ -68,38 +70,43 @@ func spread(values []float64) Spread {
 // String is the median, and the rest in brackets.
 func (s Spread) String() string { return fmt.Sprintf("%.2f (%.2f–%.2f)", s.Median, s.Min, s.Max) }
 
-// The ratios of a report.
-const (
-	pausedToCeiling = Paused + "/" + Ceiling
-	pausedToFile    = Paused + "/" + File
-	serveToCeiling  = Serve + "/" + Ceiling
-	p50ToSync       = Paused + " p50/fdatasync"
-)
+// p50ToSync is a ratio of latencies, where there is one connection.
+const p50ToSync = Paused + " p50/fdatasync"
 
-// compare works out the ratios, each of one round.
-func (c *Case) compare() {
-	rate := func(s Sample) float64 { return s.Rate }
-	c.Ratios = map[string]Spread{
-		pausedToCeiling: c.ratio(Paused, Ceiling, rate),
-		pausedToFile:    c.ratio(Paused, File, rate),
-		serveToCeiling:  c.ratio(Serve, Ceiling, rate),
-	}
-	if c.Connections > 1 {
-		return
-	}
-	var ratios []float64
-	for i, s := range c.Samples[Paused] {
-		ratios = append(ratios, s.P50.Seconds()/c.Syncs[i].Seconds())
-	}
-	c.Ratios[p50ToSync] = spread(ratios)
+// ratios are those of rates, in the order of the report.
+var ratios = []struct{ kind, base string }{
+	{Paused, Ceiling}, {Paused, File}, {Serve, Ceiling}, {OnRedis, Ceiling}, {OnRedis, XADD}, {OnRedis, GroupedXADD},
 }
 
-func (c *Case) ratio(kind, base string, of func(Sample) float64) Spread {
-	var ratios []float64
-	for i, s := range c.Samples[kind] {
-		ratios = append(ratios, of(s)/of(c.Samples[base][i]))
+func ratioName(kind, base string) string { return kind + "/" + base }
+
+// compare works out the ratios, each of one round, of what was measured.
+func (c *Case) compare() {
+	c.Ratios = map[string]Spread{}
+	for _, r := range ratios {
+		if c.has(r.kind) && c.has(r.base) {
+			c.Ratios[ratioName(r.kind, r.base)] = c.ratio(r.kind, r.base)
+		}
 	}
-	return spread(ratios)
+	if c.Connections > 1 || !c.has(Paused) {
+		return
+	}
+	var values []float64
+	for i, s := range c.Samples[Paused] {
+		values = append(values, s.P50.Seconds()/c.Syncs[i].Seconds())
+	}
+	c.Ratios[p50ToSync] = spread(values)
+}
+
+// has is whether a kind was measured.
+func (c *Case) has(kind string) bool { return len(c.Samples[kind]) > 0 }
+
+func (c *Case) ratio(kind, base string) Spread {
+	var values []float64
+	for i, s := range c.Samples[kind] {
+		values = append(values, s.Rate/c.Samples[base][i].Rate)
+	}
+	return spread(values)
 }
 
 // median is that of one figure of a kind.
@@ -118,23 +125,45 @@ func (r *Report) Text(out io.Writer) error {
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', tabwriter.AlignRight)
 	for _, c := range r.Cases {
 		fmt.Fprintf(out, "\n%d-byte webhooks, %d connections; fdatasync p50 %s\n", c.Body, c.Connections, medianDuration(c.Syncs))
-		fmt.Fprintln(w, "\tacks/s\tp50\tp99\tp99.9\tCPU s/million\trecords/sync\tlag, s\t")
-		for _, kind := range Kinds {
-			c.row(w, kind)
-		}
+		c.table(w)
 		if err := w.Flush(); err != nil {
 			return fmt.Errorf("write report: %w", err)
 		}
-		for _, name := range []string{pausedToCeiling, pausedToFile, serveToCeiling, p50ToSync} {
-			if s, ok := c.Ratios[name]; ok {
-				fmt.Fprintf(out, "  %-24s %s\n", name, s)
-			}
+		for _, ratio := range ratios {
+			c.ratioLine(out, ratioName(ratio.kind, ratio.base))
 		}
+		c.ratioLine(out, p50ToSync)
 	}
 	return nil
 }
 
-func (c *Case) row(w io.Writer, kind string) {
+func (c *Case) ratioLine(out io.Writer, name string) {
+	if s, ok := c.Ratios[name]; ok {
+		fmt.Fprintf(out, "  %-24s %s\n", name, s)
+	}
+}
+
+// table has a last column where receivers had a Redis.
+func (c *Case) table(w io.Writer) {
+	head := []string{"", "acks/s", "p50", "p99", "p99.9", "CPU s/million", "records/sync", "lag, s"}
+	redis := slices.ContainsFunc(Kinds, func(kind string) bool { return NeedsRedis(kind) && c.has(kind) })
+	if redis {
+		head = append(head, "Redis CPU s/million")
+	}
+	fmt.Fprintln(w, strings.Join(head, "\t")+"\t")
+	for _, kind := range Kinds {
+		if !c.has(kind) {
+			continue
+		}
+		cells := c.cells(kind)
+		if redis {
+			cells = append(cells, c.redisCell(kind))
+		}
+		fmt.Fprintln(w, strings.Join(cells, "\t")+"\t")
+	}
+}
+
+func (c *Case) cells(kind string) []string {
 	latency := func(of func(Sample) time.Duration) string {
 		return rounded(time.Duration(c.median(kind, func(s Sample) float64 { return float64(of(s)) })))
 	}
@@ -147,19 +176,26 @@ func (c *Case) row(w io.Writer, kind string) {
 		fmt.Sprintf("%.1f", c.median(kind, func(s Sample) float64 { return s.ProcessorPerMillion })),
 		"", "",
 	}
-	if kind != Ceiling {
+	if Syncs(kind) {
 		cells[6] = fmt.Sprintf("%.1f", c.median(kind, func(s Sample) float64 { return s.RecordsPerSync }))
 	}
-	if kind == Serve {
-		cells[7] = c.lag()
+	if dispatches(kind) {
+		cells[7] = c.lag(kind)
 	}
-	fmt.Fprintln(w, strings.Join(cells, "\t")+"\t")
+	return cells
+}
+
+func (c *Case) redisCell(kind string) string {
+	if !NeedsRedis(kind) {
+		return ""
+	}
+	return fmt.Sprintf("%.1f", c.median(kind, func(s Sample) float64 { return s.RedisPerMillion }))
 }
 
 // lag is the lag at the first and the last look of the rounds, as medians.
-func (c *Case) lag() string {
+func (c *Case) lag(kind string) string {
 	var first, last []float64
-	for _, s := range c.Samples[Serve] {
+	for _, s := range c.Samples[kind] {
 		if len(s.Lags) > 0 {
 			first, last = append(first, s.Lags[0]), append(last, s.Lags[len(s.Lags)-1])
 		}

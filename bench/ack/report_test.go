@@ -43,11 +43,31 @@ func testReport() *Report {
 			Serve:   {sample(48_000, 150*time.Millisecond, 22, 180), sample(45_000, 150*time.Millisecond, 22, 180)},
 		},
 	}
+	onRedis := func(s Sample, redis float64) Sample {
+		s.RedisPerMillion = redis
+		return s
+	}
+	few := &Case{ // of the kinds
+		Body: 600, Connections: 1,
+		Syncs: []time.Duration{time.Millisecond, time.Millisecond},
+		Samples: map[string][]Sample{
+			Ceiling: {sample(20_000, 40*time.Microsecond, 9, 0), sample(20_000, 40*time.Microsecond, 9, 0)},
+			OnRedis: {
+				onRedis(sample(5_000, 200*time.Microsecond, 30, 1, .01, .04), 8),
+				onRedis(sample(4_000, 220*time.Microsecond, 32, 1, .03, .08), 9),
+			},
+			GroupedXADD: {
+				onRedis(sample(4_000, 240*time.Microsecond, 20, 1), 5.5),
+				onRedis(sample(4_000, 240*time.Microsecond, 20, 1), 5.5),
+			},
+		},
+	}
 	one.compare()
 	many.compare()
+	few.compare()
 	return &Report{
 		Machine: Machine{Processor: "A Processor", Cores: 2, System: "linux/amd64", Go: "go1.26"},
-		Rounds:  3, Seconds: 2.5, Cases: []*Case{one, many},
+		Rounds:  3, Seconds: 2.5, Cases: []*Case{one, many, few},
 	}
 }
 
@@ -116,20 +136,21 @@ func TestSpread(t *testing.T) {
 func TestRatiosAreOfOneRound(t *testing.T) {
 	c := &Case{Connections: 64, Samples: map[string][]Sample{}}
 	for _, speed := range []float64{1, 10, 3} {
-		for kind, rate := range map[string]float64{Ceiling: 1000, File: 500, Paused: 800, Serve: 400} {
+		for kind, rate := range map[string]float64{Ceiling: 1000, File: 500, Paused: 800, Serve: 400, OnRedis: 300, XADD: 600, GroupedXADD: 900} {
 			c.Samples[kind] = append(c.Samples[kind], Sample{Rate: speed * rate})
 		}
 	}
 	c.compare()
-	for name, want := range map[string]float64{pausedToCeiling: .8, pausedToFile: 1.6, serveToCeiling: .4} {
+	all := map[string]float64{"paused/ceiling": .8, "paused/file": 1.6, "serve/ceiling": .4, "redis/ceiling": .3, "redis/xadd": .5, "redis/xadd-grouped": 1. / 3}
+	if len(c.Ratios) != len(all) { // one connection is compared with one sync, many are not
+		t.Errorf("ratios %v, want those of %v", c.Ratios, all)
+	}
+	for name, want := range all {
 		got := c.Ratios[name]
 		for _, v := range []float64{got.Median, got.Min, got.Max} {
 			if math.Abs(v-want) > 1e-9 {
 				t.Errorf("%s is %s, want %.2f in every round", name, got, want)
 			}
 		}
-	}
-	if _, ok := c.Ratios[p50ToSync]; ok {
-		t.Error("many connections are compared with one sync")
 	}
 }

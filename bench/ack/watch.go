@@ -39,8 +39,8 @@ type watch struct {
 	target *Target
 	kind   string
 
-	processor      float64 // seconds
-	records, syncs float64
+	processor, redis float64 // processor time, in seconds
+	records, syncs   float64
 
 	stop context.CancelFunc
 	done sync.WaitGroup
@@ -50,14 +50,14 @@ type watch struct {
 func newWatch(t *Target, kind string) *watch { return &watch{target: t, kind: kind} }
 
 func (w *watch) begin(ctx context.Context) (err error) {
-	if w.processor, err = processorTime(w.target.PID); err != nil {
+	if w.processor, w.redis, err = w.processors(); err != nil {
 		return err
 	}
 	if w.records, w.syncs, err = w.batches(ctx); err != nil {
 		return err
 	}
 	ctx, w.stop = context.WithCancel(ctx)
-	if w.kind == Serve {
+	if dispatches(w.kind) {
 		w.done.Go(func() { w.follow(ctx) })
 	}
 	return nil
@@ -90,7 +90,7 @@ func (w *watch) close() {
 // end fills in what the receiver used and did for the webhooks acked.
 func (w *watch) end(s *Sample, acked int64) error {
 	w.close()
-	processor, err := processorTime(w.target.PID)
+	processor, redis, err := w.processors()
 	if err != nil {
 		return err
 	}
@@ -99,11 +99,21 @@ func (w *watch) end(s *Sample, acked int64) error {
 		return err
 	}
 	s.ProcessorPerMillion = (processor - w.processor) / float64(acked) * 1e6
+	s.RedisPerMillion = (redis - w.redis) / float64(acked) * 1e6
 	if syncs > w.syncs {
 		s.RecordsPerSync = (records - w.records) / (syncs - w.syncs)
 	}
 	s.Lags = w.lags
 	return nil
+}
+
+// processors gives the processor time of the receiver and of its Redis, 0 without
+// one.
+func (w *watch) processors() (receiver, redis float64, err error) {
+	if receiver, err = processorTime(w.target.PID); err == nil && w.target.Redis != nil {
+		redis, err = processorTime(w.target.Redis.PID)
+	}
+	return receiver, redis, err
 }
 
 // batches gives the records and the syncs so far, 0 without a log.
@@ -168,7 +178,8 @@ func largest(family *dto.MetricFamily) float64 {
 	return value
 }
 
-// processorTime is what a process has used, in seconds.
+// processorTime is what a process has used, in seconds, and those of its children
+// that have ended: a Redis rewrites its file in one.
 func processorTime(pid int) (float64, error) {
 	process, err := procfs.NewProc(pid)
 	if err != nil {
@@ -178,6 +189,8 @@ func processorTime(pid int) (float64, error) {
 	if err != nil {
 		return 0, fmt.Errorf("read processor time: %w", err)
 	}
+	stat.UTime += uint(stat.CUTime)
+	stat.STime += uint(stat.CSTime)
 	return stat.CPUTime(), nil
 }
 

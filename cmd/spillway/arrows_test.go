@@ -46,6 +46,7 @@ var arrows = map[string][]string{
 
 // testArrows are what the tests of a package may import besides.
 var testArrows = map[string][]string{
+	"bench/ack":                {"dispatch/store/redis/localredis"},
 	"dispatch":                 {"dispatch/store/embedded", "dispatch/store/storetest"},
 	"dispatch/store/embedded":  {"dispatch/store/storetest"},
 	"dispatch/store/redis":     {"dispatch/store/storetest", "dispatch/store/redis/localredis"},

@@ -7,11 +7,13 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"spillway/bench/ack"
+	"spillway/dispatch/store/redis/localredis"
 )
 
 func newBenchCommand() *cobra.Command {
@@ -31,6 +33,7 @@ that is removed afterwards, and loads them from this process.`,
 // benchAckOptions are what `bench ack` was told.
 type benchAckOptions struct {
 	config ack.Config
+	redis  bool
 	dir    string
 	json   bool
 }
@@ -47,14 +50,22 @@ func newBenchAckCommand() *cobra.Command {
   paused   Spillway without dispatching
   serve    Spillway
 
-and prints their rates, latencies, processor time, and ratios as medians of the
-rounds with the least and the largest. All of it takes about half an hour, and some
-gigabytes of disk for that time.`,
+and with --redis three more, each with a redis-server that it starts:
+
+  redis         Spillway with its events in Redis: appendonly yes, appendfsync everysec
+  xadd          the listener, and one XADD a webhook before the ack: appendfsync always
+  xadd-grouped  the same with all that wait in one transaction
+
+It prints their rates, latencies, processor time, and ratios as medians of the
+rounds with the least and the largest. All of it takes about half an hour, with
+--redis three quarters, and some gigabytes of disk for that time.`,
 		Example: `  spillway bench ack
   spillway bench ack --body 600 --connections 64,512 --rounds 3
+  spillway bench ack --redis --kinds ceiling,redis,xadd --body 600
   spillway bench ack --json > ack.json`,
 		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			o.addRedis()
 			if err := o.config.Validate(); err != nil {
 				return usageError("%w", err)
 			}
@@ -64,16 +75,33 @@ gigabytes of disk for that time.`,
 		},
 	}
 	flags := cmd.Flags()
+	flags.BoolVar(&o.redis, "redis", false, "measure redis and xadd as well")
+	flags.StringSliceVar(&o.config.Kinds, "kinds", o.config.Kinds, "the `receivers` to measure")
 	flags.IntSliceVar(&o.config.Bodies, "body", o.config.Bodies, "sizes of the webhooks, in `bytes`")
 	flags.IntSliceVar(&o.config.Connections, "connections", o.config.Connections, "`numbers` of connections")
 	flags.IntVar(&o.config.Rounds, "rounds", o.config.Rounds, "the `number` of rounds")
 	flags.DurationVar(&o.config.Duration, "duration", o.config.Duration, "the `time` each receiver is measured in a round")
+	flags.DurationVar(&o.config.Prime, "prime", o.config.Prime, "the `time` each receiver is loaded before the rounds")
 	flags.StringVar(&o.dir, "dir", os.TempDir(), "the `folder` to make the data folders in: on the disk to be measured")
 	flags.BoolVar(&o.json, "json", false, "print every sample as JSON")
 	return cmd
 }
 
+// addRedis adds the receivers that --redis stands for where they are not named.
+func (o *benchAckOptions) addRedis() {
+	for _, kind := range ack.Kinds {
+		if o.redis && ack.NeedsRedis(kind) && !slices.Contains(o.config.Kinds, kind) {
+			o.config.Kinds = append(o.config.Kinds, kind)
+		}
+	}
+}
+
 func (o *benchAckOptions) run(ctx context.Context, stdout, stderr io.Writer) error {
+	if slices.ContainsFunc(o.config.Kinds, ack.NeedsRedis) {
+		if _, err := localredis.Find(); err != nil {
+			return fmt.Errorf("bench ack: %w", err)
+		}
+	}
 	dir, err := os.MkdirTemp(o.dir, "spillway-bench-")
 	if err != nil {
 		return fmt.Errorf("make data folder: %w", err)

@@ -19,6 +19,7 @@ import (
 
 	"spillway/bench/ack"
 	"spillway/cmd/spillway/config"
+	"spillway/dispatch/store/redis/localredis"
 	"spillway/ingest"
 )
 
@@ -30,31 +31,51 @@ const benchSecret = "a secret for measuring only"
 type benchAddresses struct{ Public, Admin string }
 
 // startTarget runs a receiver of a kind as a process of its own over a new
-// folder.
+// folder, and the Redis it needs beside it with its data in the same folder.
 func startTarget(ctx context.Context, kind, data string, stderr io.Writer) (*ack.Target, error) {
-	self, err := os.Executable()
-	if err != nil {
-		return nil, fmt.Errorf("find this program: %w", err)
-	}
 	if err := os.MkdirAll(data, 0o700); err != nil {
 		return nil, fmt.Errorf("make data folder: %w", err)
 	}
-	cmd := exec.CommandContext(ctx, self, "bench", "target", "--kind", kind, "--data", data)
-	cmd.Stderr = stderr
-	stdin, err := cmd.StdinPipe()
+	args := []string{"bench", "target", "--kind", kind, "--data", data}
+	if !ack.NeedsRedis(kind) {
+		return runTarget(ctx, args, stderr, func() error { return os.RemoveAll(data) })
+	}
+	server, err := localredis.Start(ctx, benchRedis(kind, data))
 	if err != nil {
 		return nil, err
 	}
-	stdout, err := cmd.StdoutPipe()
+	redis := &ack.Redis{Client: server.Client(), PID: server.PID()}
+	target, err := runTarget(ctx, append(args, "--redis", server.Addr()), stderr, func() error {
+		return errors.Join(redis.Client.Close(), server.Stop(), os.RemoveAll(data))
+	})
 	if err != nil {
 		return nil, err
 	}
-	if err := cmd.Start(); err != nil {
-		return nil, err
+	target.Redis = redis
+	return target, nil
+}
+
+// benchRedis is what the Redis of a receiver is started with. Where the log keeps
+// the webhooks Redis may lose its last second; where nothing else keeps them it
+// may not.
+func benchRedis(kind, data string) localredis.Options {
+	o := localredis.Options{Dir: filepath.Join(data, "redis"), AppendOnly: true, Fsync: "everysec"}
+	if kind != ack.OnRedis {
+		o.Fsync = "always"
+	}
+	return o
+}
+
+// runTarget runs this program with the arguments until it is stopped; clear then
+// removes what is left of it.
+func runTarget(ctx context.Context, args []string, stderr io.Writer, clear func() error) (*ack.Target, error) {
+	cmd, stdin, stdout, err := launchTarget(ctx, args, stderr)
+	if err != nil {
+		return nil, errors.Join(err, clear())
 	}
 	stop := func() error {
 		_ = stdin.Close() // which tells it to end
-		return errors.Join(cmd.Wait(), os.RemoveAll(data))
+		return errors.Join(cmd.Wait(), clear())
 	}
 	var a benchAddresses
 	line, err := bufio.NewReader(stdout).ReadBytes('\n')
@@ -67,9 +88,28 @@ func startTarget(ctx context.Context, kind, data string, stderr io.Writer) (*ack
 	return &ack.Target{Public: a.Public, Admin: a.Admin, PID: cmd.Process.Pid, Stop: stop}, nil
 }
 
-// newBenchTargetCommand is the other side of startTarget.
+// launchTarget starts this program with pipes at both its ends.
+func launchTarget(ctx context.Context, args []string, stderr io.Writer) (*exec.Cmd, io.Closer, io.Reader, error) {
+	self, err := os.Executable()
+	if err != nil {
+		return nil, nil, nil, fmt.Errorf("find this program: %w", err)
+	}
+	cmd := exec.CommandContext(ctx, self, args...)
+	cmd.Stderr = stderr
+	stdin, err := cmd.StdinPipe()
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	stdout, err := cmd.StdoutPipe()
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	return cmd, stdin, stdout, cmd.Start()
+}
+
+// newBenchTargetCommand is the other side of runTarget.
 func newBenchTargetCommand() *cobra.Command {
-	var kind, data string
+	var kind, data, redis string
 	cmd := &cobra.Command{
 		Use:     "target",
 		Short:   "Be a receiver that is measured, until standard input ends",
@@ -90,34 +130,50 @@ func newBenchTargetCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return beTarget(ctx, kind, benchConfig(data), logger, listening)
+			return beTarget(ctx, kind, benchConfig(data, redis), logger, listening)
 		},
 	}
-	cmd.Flags().StringVar(&kind, "kind", "", "the `kind`: ceiling, file, paused or serve")
+	cmd.Flags().StringVar(&kind, "kind", "", "the `kind`: ceiling, file, paused, serve, redis or xadd")
 	cmd.Flags().StringVar(&data, "data", "", "the `folder` for its data")
+	cmd.Flags().StringVar(&redis, "redis", "", "the `address` of its Redis, for redis and xadd")
 	return cmd
 }
 
-func benchConfig(data string) config.Config {
+func benchConfig(data, redis string) config.Config {
 	cfg := config.DefaultConfig()
 	cfg.Listen, cfg.Admin, cfg.Data = "127.0.0.1:0", "127.0.0.1:0", data
 	cfg.Apps = []config.App{{Name: config.DefaultApp, VerifyToken: benchSecret, AppSecrets: []string{benchSecret}}}
 	cfg.Stream.JWTSecret = benchSecret + ", 32 bytes or more"
+	if redis != "" {
+		cfg.Redis.Addrs = []string{redis}
+	}
 	return cfg
 }
 
 func beTarget(ctx context.Context, kind string, cfg config.Config, logger *slog.Logger, listening func(public, admin net.Addr)) error {
+	if ack.NeedsRedis(kind) != (len(cfg.Redis.Addrs) > 0) {
+		return usageError("--redis must be given for redis, xadd and xadd-grouped, and for no other kind")
+	}
+	registry := prometheus.NewRegistry()
 	switch kind {
 	case ack.Ceiling:
-		return listenOnly(ctx, cfg, prometheus.NewRegistry(), ack.NoLog{}, logger, listening)
+		return listenOnly(ctx, cfg, registry, ack.NoLog{}, logger, listening)
 	case ack.File:
-		registry := prometheus.NewRegistry()
 		file, err := ack.NewPlainFile(filepath.Join(cfg.Data, "webhooks"), registry)
 		if err != nil {
 			return err
 		}
 		return errors.Join(listenOnly(ctx, cfg, registry, file, logger, listening), file.Close())
-	case ack.Paused, ack.Serve:
+	case ack.XADD:
+		adder := ack.NewAdder(cfg.Redis.Addrs[0])
+		return errors.Join(listenOnly(ctx, cfg, registry, adder, logger, listening), adder.Close())
+	case ack.GroupedXADD:
+		stream, err := ack.NewStream(cfg.Redis.Addrs[0], registry)
+		if err != nil {
+			return err
+		}
+		return errors.Join(listenOnly(ctx, cfg, registry, stream, logger, listening), stream.Close())
+	case ack.Paused, ack.Serve, ack.OnRedis:
 		cfg.Paused = kind == ack.Paused
 		return run(ctx, cfg, logger, nil, listening)
 	}

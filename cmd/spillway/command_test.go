@@ -69,6 +69,11 @@ func TestUsageErrors(t *testing.T) {
 		{[]string{"token", "--ttl", "0s"}, "--ttl 0s"},
 		{[]string{"token", "--ttl", "soon"}, "invalid argument"},
 		{[]string{"contact", "show", "--waba", "1"}, "--waba and --id must be given"},
+		{[]string{"bench", "ack", "--kinds", "ceiling,redi"}, `kind "redi": allowed are [ceiling file paused serve redis xadd xadd-grouped]`},
+		{[]string{"bench", "ack", "--kinds", ""}, "kinds: one at least"},
+		{[]string{"bench", "ack", "--prime", "-1s"}, "prime -1s"},
+		{[]string{"bench", "target", "--kind", "redis"}, "--redis must be given"},
+		{[]string{"bench", "target", "--kind", "serve", "--redis", "127.0.0.1:1"}, "for no other kind"},
 		{[]string{"version", "now"}, `"now" is not expected`},
 	}
 	for _, test := range tests {

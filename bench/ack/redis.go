@@ -1,0 +1,84 @@
+package ack
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	goredis "github.com/redis/go-redis/v9"
+)
+
+// rewriteDue is how late a Redis begins to rewrite its append-only file at most,
+// and some: it looks ten times a second whether that has grown enough.
+const rewriteDue = 250 * time.Millisecond
+
+// rewriteFields are those of INFO persistence that are 0 where no rewrite is
+// under way or about to begin.
+var rewriteFields = []string{"aof_rewrite_in_progress", "aof_rewrite_scheduled"}
+
+// Redis is the server that a target keeps its events in, a process of its own.
+type Redis struct {
+	Client *goredis.Client
+	PID    int
+}
+
+// awaitNoRewrite waits, up to limit, until no Redis of the targets rewrites its
+// append-only file: one that is not measured would take processor and disk from
+// the one that is.
+func awaitNoRewrite(ctx context.Context, targets map[string]*Target, limit time.Duration) error {
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	for kind, t := range targets {
+		if t.Redis == nil {
+			continue
+		}
+		if err := t.Redis.awaitNoRewrite(ctx); err != nil {
+			return fmt.Errorf("redis of %s: %w", kind, err)
+		}
+	}
+	return nil
+}
+
+// awaitNoRewrite returns once no look within rewriteDue found a rewrite.
+func (r *Redis) awaitNoRewrite(ctx context.Context) error {
+	for calm := time.Now(); time.Since(calm) < rewriteDue; {
+		rewrites, err := r.rewrites(ctx)
+		if err != nil {
+			return err
+		}
+		if rewrites {
+			calm = time.Now()
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("wait for its rewrite: %w", ctx.Err())
+		case <-time.After(rewriteDue / 5):
+		}
+	}
+	return nil
+}
+
+func (r *Redis) rewrites(ctx context.Context) (bool, error) {
+	info, err := r.Client.Info(ctx, "persistence").Result()
+	if err != nil {
+		return false, fmt.Errorf("ask whether it rewrites: %w", err)
+	}
+	found := 0
+	for line := range strings.Lines(info) {
+		for _, field := range rewriteFields {
+			value, ok := strings.CutPrefix(line, field+":")
+			if !ok {
+				continue
+			}
+			found++
+			if strings.TrimSpace(value) != "0" {
+				return true, nil
+			}
+		}
+	}
+	if found != len(rewriteFields) {
+		return false, fmt.Errorf("ask whether it rewrites: no %s", strings.Join(rewriteFields, " or "))
+	}
+	return false, nil
+}
