@@ -32,7 +32,7 @@ func (r *rig) streamLengths() (sum int64) {
 // and then while it is not: every webhook is acked, as fast as before, and waits
 // in the log.
 func TestRedisAway(t *testing.T) {
-	rate, before, away := 500, 3*time.Second, 5*time.Second
+	rate, before, away := 500, 2*time.Second, 5*time.Second
 	if full() {
 		rate, before, away = 3300, 20*time.Second, time.Minute
 	}

@@ -70,7 +70,7 @@ func testRedisHarassed(t *testing.T, pause time.Duration, command ...any) {
 	server := startRedis(t, localredis.Options{})
 	r := newRig(t, single(server), 2)
 	r.load()
-	ctx, cancel := context.WithTimeout(t.Context(), time.Duration(rounds(3, 30))*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Duration(rounds(2, 30))*time.Second)
 	defer cancel()
 	for ctx.Err() == nil {
 		if err := r.client.Do(t.Context(), command...).Err(); err != nil {
@@ -87,12 +87,12 @@ func TestRedisStalls(t *testing.T) {
 	server := startRedis(t, localredis.Options{})
 	r := newRig(t, single(server), 2)
 	r.load()
-	for i := range rounds(2, 10) {
+	for i := range rounds(1, 10) {
 		time.Sleep(700 * time.Millisecond)
 		if err := server.Pause(); err != nil {
 			t.Fatal(err)
 		}
-		time.Sleep(time.Duration(1+2*i%3) * time.Second)
+		time.Sleep(time.Duration(2+i%3) * time.Second)
 		if err := server.Resume(); err != nil {
 			t.Fatal(err)
 		}

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"fmt"
 	"math/rand/v2"
 	"testing"
 	"time"
@@ -89,7 +88,7 @@ func rejoin(t *testing.T, sentinel *localredis.Sentinel, old *localredis.Server)
 	deadline := time.Now().Add(time.Minute)
 	for {
 		role, err := client.Do(t.Context(), "role").Slice()
-		if err == nil && len(role) > 3 && fmt.Sprint(role[0], role[3]) == "slave connected" {
+		if err == nil && len(role) > 3 && role[0] == "slave" && role[3] == "connected" {
 			return
 		}
 		if time.Now().After(deadline) {

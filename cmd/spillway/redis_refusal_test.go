@@ -123,7 +123,7 @@ func TestRedisIllAtStart(t *testing.T) {
 			r := newRig(t, at, 2)
 			r.load()
 			r.logged(c.cause)
-			time.Sleep(time.Duration(rounds(2, 20)) * time.Second)
+			time.Sleep(time.Duration(rounds(1, 20)) * time.Second)
 			c.well(t, server, client)
 			r.verify()
 			r.keepSecrets()
