@@ -35,7 +35,8 @@ type lane struct {
 	rewound *rewound
 
 	mu     sync.Mutex
-	gapEnd uint64 // records below it that are gone were counted
+	gapEnd uint64    // records below it that are gone were counted
+	noted  time.Time // when a worker's failure was last logged
 }
 
 func newLane(d *Dispatcher, id wal.Lane, node string, fail context.CancelCauseFunc) *lane {
@@ -197,17 +198,34 @@ func (l *lane) countGap(seq, first uint64) {
 	l.logger.Error("records are gone from the log that the store has not seen", "from", seq, "before", first)
 }
 
+// noteInterval is the least time between two lines about workers: all of a lane
+// fail at once where the store is away.
+const noteInterval = 3 * time.Second
+
 // note logs a failed call to the store: the first, and each time the tries have
-// doubled.
+// doubled; of workers that fail together one.
 func (l *lane) note(ctx context.Context, w *worker, err error, attempt int) {
 	if ctx.Err() != nil || bits.OnesCount(uint(attempt+1)) != 1 {
 		return
 	}
 	logger := l.logger
 	if w != nil {
+		if !l.mayNote(time.Now()) {
+			return
+		}
 		logger = logger.With("partition", w.partition)
 	}
 	logger.Warn("the store does not answer as it should: trying again", "tries", attempt+1, "error", err)
+}
+
+func (l *lane) mayNote(now time.Time) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if now.Sub(l.noted) < noteInterval {
+		return false
+	}
+	l.noted = now
+	return true
 }
 
 // watch looks at all cursors in each interval: it releases what is durable,

@@ -76,7 +76,7 @@ func (m *Metrics) Unregister() {
 func (m *Metrics) Failed(op string) { m.errors.WithLabelValues(op).Inc() }
 
 // Observe counts a call. One that its caller gave up is no error of the store's,
-// nor is a contact that is not known.
+// nor is a contact that is not known, nor a cursor that is another one.
 func (m *Metrics) Observe(op string, took time.Duration, err error) {
 	if slices.Contains(m.timed, op) {
 		m.seconds.WithLabelValues(op).Observe(took.Seconds())
@@ -85,6 +85,9 @@ func (m *Metrics) Observe(op string, took time.Duration, err error) {
 		if errors.Is(err, harmless) {
 			return
 		}
+	}
+	if differs := (*store.CursorError)(nil); errors.As(err, &differs) {
+		return
 	}
 	m.errors.WithLabelValues(op).Inc()
 }
