@@ -56,8 +56,8 @@ type ownerKey struct{ waba, id string }
 type Book struct {
 	source  Source
 	now     func() time.Time
-	owners  map[ownerKey]*Owner // nil: none, or deleted
-	records map[uuid.UUID]*Record
+	owners  map[ownerKey]*Owner   // nil: none, or deleted
+	records map[uuid.UUID]*Record // likewise
 	dirty   map[ownerKey]struct{}
 	touched map[uuid.UUID]struct{}
 }
@@ -130,10 +130,11 @@ func (b *Book) Record(id uuid.UUID) (*Record, error) {
 		return r, nil
 	}
 	r, err := b.source.Record(id)
-	if r != nil {
-		b.records[id] = r
+	if err != nil {
+		return nil, err
 	}
-	return r, err
+	b.records[id] = r
+	return r, nil
 }
 
 // save keeps a record as it is now.
@@ -254,8 +255,8 @@ func newRecord(c *event.Customer, id uuid.UUID, birth string) *Record {
 // the contact event that goes before the message, nil for none.
 //
 // Claims are answered before they are applied, and two partitions may know one
-// customer by different ids: so the owner is looked up again here, under the
-// lock, rather than believed.
+// customer by different ids: so the owner is looked up again here, rather than
+// believed.
 func (b *Book) Profile(e *event.Event) (*event.Event, error) {
 	c := e.Customer
 	r, previous, err := b.resolve(c)
