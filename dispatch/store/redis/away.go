@@ -1,14 +1,15 @@
 package redis
 
 import (
+	"context"
 	"errors"
 	"sync"
 	"time"
 )
 
 const (
-	// lookUpTimeout bounds looking up contacts in a Cluster, where a node that
-	// hangs would hold up those that answer.
+	// lookUpTimeout bounds what asks many partitions of a Cluster at once: a node
+	// that hangs would hold up those that answer.
 	lookUpTimeout = 2 * time.Second
 	// probeInterval is the time between two tries of a partition that is away.
 	probeInterval = time.Second
@@ -19,8 +20,9 @@ const (
 
 var errAway = errors.New("the node of its partition does not answer")
 
-// absence is whether a partition of a Cluster answers look-ups. One that does not
-// is asked once a probeInterval: the others need not wait for it each time.
+// absence is whether a partition of a Cluster answers where many are asked at once.
+// One that does not is asked once a probeInterval: the others need not wait for it
+// each time.
 type absence struct {
 	mu    sync.Mutex
 	since time.Time // zero where it answers
@@ -41,7 +43,15 @@ func (a *absence) asks(now time.Time) bool {
 	return true
 }
 
-// note takes what a look-up came to.
+// noteAnswer notes whether a partition of a Cluster answered, unless who asked gave
+// up.
+func (s *Store) noteAnswer(ctx context.Context, partition int, err error) {
+	if s.cfg.isCluster() && ctx.Err() == nil {
+		s.partitions[partition].away.note(time.Now(), err)
+	}
+}
+
+// note takes what a try came to.
 func (a *absence) note(now time.Time, err error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()

@@ -167,27 +167,29 @@ func (p *pages) loadOnce(ctx context.Context) []*page {
 }
 
 // read reads pages. In a Cluster those of each partition are asked for apart.
-func (s *Store) read(ctx context.Context, all []*page) {
-	groups := map[int][]*page{0: all}
+func (s *Store) read(parent context.Context, pages []*page) {
+	ctx, groups := parent, map[int][]*page{0: pages}
 	if s.cfg.isCluster() {
 		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, lookUpTimeout)
+		ctx, cancel = context.WithTimeout(parent, lookUpTimeout)
 		defer cancel()
-		groups = s.present(all)
+		groups = s.present(pages)
 	}
-	pipe := s.client.Pipeline()
 	cmds := make(map[int]*goredis.SliceCmd, len(groups))
+	var all []keyed
 	for n, group := range groups {
-		keys := make([]string, len(group))
-		for i, each := range group {
-			keys[i] = each.key
+		args := make([]any, 0, 1+len(group))
+		args = append(args, "mget")
+		for _, each := range group {
+			args = append(args, &each.key)
 		}
-		cmds[n] = pipe.MGet(ctx, keys...)
+		cmds[n] = goredis.NewSliceCmd(ctx, args...)
+		all = append(all, keyed{group[0].key, cmds[n]})
 	}
-	exec(ctx, pipe)
+	s.process(ctx, all)
 	for n, group := range groups {
 		values, err := cmds[n].Result()
-		s.partitions[n].away.note(time.Now(), err)
+		s.noteAnswer(parent, n, err)
 		for i, each := range group {
 			each.raw, each.copy, each.err = "", nil, err
 			if err == nil {

@@ -60,12 +60,12 @@ func (s *Store) Cursors(ctx context.Context, source store.Source) (_ []store.Cur
 	}
 	defer func() { done(err) }()
 	field := fieldOf(source)
-	pipe := s.client.Pipeline()
-	cmds := make([]*goredis.StringCmd, len(s.partitions))
+	cmds, all := make([]*goredis.StringCmd, len(s.partitions)), make([]keyed, len(s.partitions))
 	for i, p := range s.partitions {
-		cmds[i] = pipe.HGet(ctx, p.keys.cursor, field)
+		cmds[i] = goredis.NewStringCmd(ctx, "hget", &p.keys.cursor, field)
+		all[i] = keyed{p.keys.cursor, cmds[i]}
 	}
-	exec(ctx, pipe)
+	s.process(ctx, all)
 	cursors := make([]store.Cursor, len(cmds))
 	missing := make(map[int]error)
 	for i, cmd := range cmds {

@@ -39,24 +39,37 @@ type head struct {
 	last, trimmed store.Place
 }
 
-// heads reads all heads in one pipeline; errors are by partition.
-func (s *Store) heads(ctx context.Context) ([]head, map[int]error) {
-	calls := make([]*invocation, len(s.partitions))
+// heads reads all heads in one pipeline; errors are by partition. In a Cluster those
+// that are away are not waited for.
+func (s *Store) heads(parent context.Context) ([]head, map[int]error) {
+	ctx := parent
+	if s.cfg.isCluster() {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(parent, lookUpTimeout)
+		defer cancel()
+	}
+	heads, missing := make([]head, len(s.partitions)), make(map[int]error)
+	var calls []*invocation
+	var asked []int
 	for i, p := range s.partitions {
-		calls[i] = newInvocation(headScript, 1, 1)
-		calls[i].add(&p.keys.state)
+		if s.cfg.isCluster() && !p.away.asks(time.Now()) {
+			missing[i] = errAway
+			continue
+		}
+		c := newInvocation(headScript, 1, 1)
+		c.add(&p.keys.state)
+		calls, asked = append(calls, c), append(asked, i)
 	}
 	replies, errs := s.runAll(ctx, calls)
-	heads := make([]head, len(calls))
-	missing := make(map[int]error)
-	for i := range calls {
-		err := errs[i]
+	for n, i := range asked {
+		err := errs[n]
 		if err == nil {
-			heads[i], err = parseHead(replies[i])
+			heads[i], err = parseHead(replies[n])
 		}
 		if err != nil {
 			missing[i] = err
 		}
+		s.noteAnswer(parent, i, err)
 	}
 	return heads, missing
 }
@@ -317,7 +330,7 @@ func (f *follower) collect(ctx context.Context) (round store.Round, more bool, e
 	if len(missing) > 0 {
 		complete = f.complete
 	}
-	pipe := s.client.Pipeline()
+	var all []keyed
 	reads := make(map[int]*goredis.Cmd)
 	for i, h := range heads {
 		if missing[i] != nil {
@@ -329,12 +342,12 @@ func (f *follower) collect(ctx context.Context) (round store.Round, more bool, e
 		f.ends[i] = h.last
 		if h.last.Compare(f.at[i]) > 0 {
 			reads[i] = s.rangeAfter(ctx, i, f.at[i], roundEntries)
-			_ = pipe.Process(ctx, reads[i])
+			all = append(all, keyed{s.partitions[i].keys.events, reads[i]})
 		}
 		complete = earlier(complete, store.Place{Ms: h.now - min(skew, h.now), Seq: farEnd})
 	}
 	if len(reads) > 0 {
-		exec(ctx, pipe)
+		s.process(ctx, all)
 		round.Entries = make(map[int][]store.Entry, len(reads))
 	}
 	for i, cmd := range reads {

@@ -32,15 +32,15 @@ func (s *Store) groupLags(ctx context.Context) (map[string]groupLag, error) {
 	for _, err := range missing {
 		return nil, fmt.Errorf("read consumer groups: %w", err)
 	}
-	pipe := s.client.Pipeline()
-	infos := make([]*goredis.XInfoGroupsCmd, len(s.partitions))
+	infos, all := make([]*goredis.XInfoGroupsCmd, len(s.partitions)), make([]keyed, len(s.partitions))
 	for i, p := range s.partitions {
-		infos[i] = pipe.XInfoGroups(ctx, p.keys.events)
+		infos[i] = goredis.NewXInfoGroupsCmd(ctx, p.keys.events)
+		all[i] = keyed{p.keys.events, infos[i]}
 	}
-	exec(ctx, pipe)
+	s.process(ctx, all)
 	lags := make(map[string]groupLag)
 	behind := make(map[string][]*goredis.Cmd)
-	pipe = s.client.Pipeline()
+	all = all[:0]
 	for i, info := range infos {
 		groups, err := info.Result()
 		var refused goredis.Error
@@ -66,7 +66,7 @@ func (s *Store) groupLags(ctx context.Context) (map[string]groupLag, error) {
 			lags[name] = lag
 			if at.Compare(heads[i].last) < 0 {
 				next := s.rangeAfter(ctx, i, at, 1)
-				_ = pipe.Process(ctx, next)
+				all = append(all, keyed{s.partitions[i].keys.events, next})
 				behind[name] = append(behind[name], next)
 			}
 		}
@@ -74,9 +74,7 @@ func (s *Store) groupLags(ctx context.Context) (map[string]groupLag, error) {
 	if len(behind) == 0 {
 		return lags, nil
 	}
-	if _, err := pipe.Exec(ctx); err != nil {
-		return nil, fmt.Errorf("read consumer groups: %w", err)
-	}
+	s.process(ctx, all)
 	for name, cmds := range behind {
 		lag := lags[name]
 		for _, cmd := range cmds {

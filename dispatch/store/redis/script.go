@@ -7,7 +7,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 
 	goredis "github.com/redis/go-redis/v9"
@@ -55,6 +54,9 @@ func newInvocation(s *script, keys, args int) *invocation {
 
 func (c *invocation) add(args ...any) { c.args = append(c.args, args...) }
 
+// key is its first key.
+func (c *invocation) key() string { return *c.args[3].(*string) }
+
 // byText is the same, for a server that does not know the script.
 func (c *invocation) byText(ctx context.Context) *goredis.Cmd {
 	args := append([]any{"eval", &c.script.text}, c.args[2:]...)
@@ -85,17 +87,16 @@ func (s *Store) runAll(ctx context.Context, calls []*invocation) ([]any, []error
 		todo[i] = i
 	}
 	for byText := false; len(todo) > 0; byText = true {
-		pipe := s.client.Pipeline()
-		cmds := make([]*goredis.Cmd, len(todo))
+		cmds, all := make([]*goredis.Cmd, len(todo)), make([]keyed, len(todo))
 		for n, i := range todo {
 			if byText {
 				cmds[n] = calls[i].byText(ctx)
 			} else {
 				cmds[n] = goredis.NewCmd(ctx, calls[i].args...)
 			}
-			_ = pipe.Process(ctx, cmds[n])
+			all[n] = keyed{calls[i].key(), cmds[n]}
 		}
-		exec(ctx, pipe)
+		s.process(ctx, all)
 		var unknown []int
 		for n, i := range todo {
 			replies[i], errs[i] = cmds[n].Result()
@@ -107,19 +108,6 @@ func (s *Store) runAll(ctx context.Context, calls []*invocation) ([]any, []error
 		todo = unknown
 	}
 	return replies, errs
-}
-
-// exec runs a pipeline; each of its commands has its error then. The client gives
-// them none, and no reply, where the server refuses it a connection, by a wrong
-// password or while it loads: that is the pipeline's error alone.
-func exec(ctx context.Context, pipe goredis.Pipeliner) {
-	cmds, err := pipe.Exec(ctx)
-	if err == nil || slices.ContainsFunc(cmds, func(c goredis.Cmder) bool { return c.Err() != nil }) {
-		return
-	}
-	for _, cmd := range cmds {
-		cmd.SetErr(err)
-	}
 }
 
 func isUnknownScript(err error) bool {

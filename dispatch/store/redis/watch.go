@@ -184,17 +184,15 @@ func ignoreRefusal(err error) error {
 
 // countStreams counts the events that the streams hold.
 func (s *Store) countStreams(ctx context.Context) error {
-	pipe := s.client.Pipeline()
-	cmds := make([]*goredis.IntCmd, len(s.partitions))
+	cmds, all := make([]*goredis.IntCmd, len(s.partitions)), make([]keyed, len(s.partitions))
 	for i, p := range s.partitions {
-		cmds[i] = pipe.XLen(ctx, p.keys.events)
+		cmds[i] = goredis.NewIntCmd(ctx, "xlen", p.keys.events)
+		all[i] = keyed{p.keys.events, cmds[i]}
 	}
-	if _, err := pipe.Exec(ctx); err != nil {
+	s.process(ctx, all)
+	sum, err := sumOf(cmds)
+	if err != nil {
 		return fmt.Errorf("count events: %w", err)
-	}
-	sum := int64(0)
-	for _, cmd := range cmds {
-		sum += cmd.Val()
 	}
 	s.metrics.entries.Set(float64(sum))
 	return nil
@@ -204,27 +202,39 @@ func (s *Store) countStreams(ctx context.Context) error {
 // by a sample.
 func (s *Store) fullest(ctx context.Context) (float64, error) {
 	today := dayOf(s.cfg.Now())
-	pipe := s.client.Pipeline()
 	var cmds [2][]*goredis.IntCmd
+	var all []keyed
 	for back := range cmds {
 		for _, p := range s.partitions {
 			for range sampledBuckets {
-				cmds[back] = append(cmds[back], pipe.SCard(ctx, p.keys.seenKey(today-back, rand.IntN(buckets))))
+				key := p.keys.seenKey(today-back, rand.IntN(buckets))
+				cmd := goredis.NewIntCmd(ctx, "scard", key)
+				cmds[back], all = append(cmds[back], cmd), append(all, keyed{key, cmd})
 			}
 		}
 	}
-	if _, err := pipe.Exec(ctx); err != nil {
-		return 0, fmt.Errorf("count seen: %w", err)
-	}
+	s.process(ctx, all)
 	mean := 0.0
 	for _, day := range cmds {
-		sum := int64(0)
-		for _, cmd := range day {
-			sum += cmd.Val()
+		sum, err := sumOf(day)
+		if err != nil {
+			return 0, fmt.Errorf("count seen: %w", err)
 		}
 		mean = max(mean, float64(sum)/float64(len(day)))
 	}
 	return mean, nil
+}
+
+// sumOf adds up what commands answered.
+func sumOf(cmds []*goredis.IntCmd) (sum int64, err error) {
+	for _, cmd := range cmds {
+		n, err := cmd.Result()
+		if err != nil {
+			return 0, err
+		}
+		sum += n
+	}
+	return sum, nil
 }
 
 // compactWarning names the setting where sets of that mean size outgrow it. Sizes
