@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/http"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -104,5 +105,11 @@ func TestCommandsWithRedis(t *testing.T) {
 	}
 	seven := other("redis: {", "redis: {partitions: 7, ")
 	want(spillway(t, "", "check", "--config", seven), exitFailure, "redis.partitions: 32, and the setting is 7: set it to 32")
-	want(spillway(t, "", "serve", "--config", seven), exitFailure, "redis.partitions: 32, and the setting is 7: set it to 32")
+	// A process of its own, for it watches for signals until it ends.
+	serve := exec.Command(buildBinary(t), "serve", "--config", seven)
+	said, err := serve.CombinedOutput()
+	want(outcome{code: serve.ProcessState.ExitCode(), stderr: string(said)}, exitFailure, "redis.partitions: 32, and the setting is 7: set it to 32")
+	if err == nil {
+		t.Error("serve did not fail")
+	}
 }

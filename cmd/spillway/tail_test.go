@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
-	"os"
-	"os/signal"
 	"strings"
 	"sync"
 	"syscall"
@@ -159,13 +157,8 @@ func (w *cancelWriter) Write(p []byte) (int, error) {
 // TestTailEndsAtASignal sends the signal itself, to this very process.
 func TestTailEndsAtASignal(t *testing.T) {
 	without(t)
-	// One that came when tail listens no more would end this process.
-	caught := make(chan os.Signal, 1)
-	signal.Notify(caught, syscall.SIGINT)
-	defer signal.Stop(caught)
-	interrupt := sync.OnceFunc(func() { _ = syscall.Kill(syscall.Getpid(), syscall.SIGINT) })
 	url := streamServer(t, func(_ *http.Request, conn *websocket.Conn) {
-		interrupt()
+		_ = syscall.Kill(syscall.Getpid(), syscall.SIGINT)
 		hold(conn)
 	})
 	if got := spillway(t, "", "tail", "--url", url, "--token", "t"); got.code != exitOK || got.stdout != "" {
