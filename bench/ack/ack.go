@@ -2,8 +2,8 @@
 // each webhook before it answers, beside the same listener without a log, in
 // alternating rounds of one run, since machines are shared and noisy.
 //
-//	generator ──▶ ceiling | file | paused | serve     each a process of its own
-//	              redis | xadd ──▶ redis-server       one for each
+//	generator ──▶ ceiling | file | paused | serve                each a process of its own
+//	              redis | xadd | xadd-grouped ──▶ redis-server   one for each
 //	          ◀── answers, /metrics, processor time
 //
 // What counts are the ratios of the same round. Their medians over all rounds

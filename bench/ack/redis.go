@@ -23,36 +23,34 @@ type Redis struct {
 	PID    int
 }
 
-// awaitNoRewrite waits, up to limit, until no Redis of the targets rewrites its
-// append-only file: one that is not measured would take processor and disk from
-// the one that is.
+// awaitNoRewrite waits, up to limit, until no Redis of the targets has rewritten
+// its append-only file for rewriteDue: one that is not measured would take
+// processor and disk from the one that is.
 func awaitNoRewrite(ctx context.Context, targets map[string]*Target, limit time.Duration) error {
-	ctx, cancel := context.WithTimeout(ctx, limit)
-	defer cancel()
+	servers := map[string]*Redis{}
 	for kind, t := range targets {
-		if t.Redis == nil {
-			continue
-		}
-		if err := t.Redis.awaitNoRewrite(ctx); err != nil {
-			return fmt.Errorf("redis of %s: %w", kind, err)
+		if t.Redis != nil {
+			servers[kind] = t.Redis
 		}
 	}
-	return nil
-}
-
-// awaitNoRewrite returns once no look within rewriteDue found a rewrite.
-func (r *Redis) awaitNoRewrite(ctx context.Context) error {
+	if len(servers) == 0 {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
 	for calm := time.Now(); time.Since(calm) < rewriteDue; {
-		rewrites, err := r.rewrites(ctx)
-		if err != nil {
-			return err
-		}
-		if rewrites {
-			calm = time.Now()
+		for kind, server := range servers {
+			rewrites, err := server.rewrites(ctx)
+			if err != nil {
+				return fmt.Errorf("redis of %s: %w", kind, err)
+			}
+			if rewrites {
+				calm = time.Now()
+			}
 		}
 		select {
 		case <-ctx.Done():
-			return fmt.Errorf("wait for its rewrite: %w", ctx.Err())
+			return fmt.Errorf("wait for rewrites of append-only files: %w", ctx.Err())
 		case <-time.After(rewriteDue / 5):
 		}
 	}

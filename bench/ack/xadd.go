@@ -57,9 +57,10 @@ func addCommand(w *ingest.Webhook) []any {
 	return []any{"xadd", streamKey, "maxlen", "~", mostEntries(len(w.Body)), "*", "body", w.Body}
 }
 
-// Stream is the same in its best form: all that wait go as one pipeline within MULTI and EXEC. A plain pipeline costs
-// several syncs, one for each 16 to 32 KiB that Redis reads of a connection at a
-// time; a transaction is executed at its end, and synced once.
+// Stream is the same in its best form: all that wait go as one pipeline within
+// MULTI and EXEC. A plain pipeline costs several syncs, one for each 16 to 32 KiB
+// that Redis reads of a connection at a time; a transaction is executed at its
+// end, and synced once.
 type Stream struct {
 	*groups
 	client *goredis.Client

@@ -75,7 +75,7 @@ rounds with the least and the largest. All of it takes about half an hour, with
 		},
 	}
 	flags := cmd.Flags()
-	flags.BoolVar(&o.redis, "redis", false, "measure redis and xadd as well")
+	flags.BoolVar(&o.redis, "redis", false, "measure redis, xadd and xadd-grouped as well")
 	flags.StringSliceVar(&o.config.Kinds, "kinds", o.config.Kinds, "the `receivers` to measure")
 	flags.IntSliceVar(&o.config.Bodies, "body", o.config.Bodies, "sizes of the webhooks, in `bytes`")
 	flags.IntSliceVar(&o.config.Connections, "connections", o.config.Connections, "`numbers` of connections")

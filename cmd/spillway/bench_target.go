@@ -133,9 +133,9 @@ func newBenchTargetCommand() *cobra.Command {
 			return beTarget(ctx, kind, benchConfig(data, redis), logger, listening)
 		},
 	}
-	cmd.Flags().StringVar(&kind, "kind", "", "the `kind`: ceiling, file, paused, serve, redis or xadd")
+	cmd.Flags().StringVar(&kind, "kind", "", "the `kind`: ceiling, file, paused, serve, redis, xadd or xadd-grouped")
 	cmd.Flags().StringVar(&data, "data", "", "the `folder` for its data")
-	cmd.Flags().StringVar(&redis, "redis", "", "the `address` of its Redis, for redis and xadd")
+	cmd.Flags().StringVar(&redis, "redis", "", "the `address` of its Redis, for redis, xadd and xadd-grouped")
 	return cmd
 }
 
