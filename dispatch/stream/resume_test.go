@@ -266,6 +266,11 @@ func TestOverrunWithoutGrace(t *testing.T) {
 		t.Fatal(err)
 	}
 	n := slices.IndexFunc(all, func(e store.Entry) bool { return e.Place == m.place })
+	// The rest of the burst would overrun the next one as well.
+	eventually(t, "all handed out", func() bool {
+		position, _ := r.server.hub.from()
+		return position[0] == all[len(all)-1].Place
+	})
 	r.open("since=" + reason).events(all[n+1:])
 }
 
