@@ -29,6 +29,7 @@ func (k *socket) resume() *ending {
 	if err != nil {
 		return &ending{code: CodeSince, reason: oldestID(bounds)}
 	}
+	c.wentBack(k.server.hub.lostAfter(c.watermark))
 	k.cursor = c
 	if m, err := parseMark(k.request.since); err == nil {
 		k.sent = m

@@ -147,7 +147,7 @@ func (f *following) place(bounds []store.Bounds, limit store.Place) []store.Plac
 	for p := range bounds {
 		from[p] = bounds[p].Last
 	}
-	s.hub.restart(from, back)
+	s.hub.restart(from, back, limit)
 	f.known, f.wentBack = true, false
 	return from
 }

@@ -27,6 +27,11 @@ type hub struct {
 	members          map[*socket][]bool
 	vacant, occupied chan struct{}
 
+	// lost has, of each partition that ever went back, the limit when that was found:
+	// an id with a watermark before it may name a place that was lost, whatever
+	// stands there now.
+	lost []store.Place
+
 	// position is the last place seen of each partition, and complete how far
 	// all are complete. A registered socket gets all that comes after both.
 	position []store.Place
@@ -52,6 +57,7 @@ func newHub(partitions, queue int, overruns prometheus.Counter) *hub {
 		occupied: make(chan struct{}),
 		chunk:    max(queue/4, 1),
 		overruns: overruns,
+		lost:     make([]store.Place, partitions),
 		position: make([]store.Place, partitions),
 		ready:    make(chan struct{}),
 		groups:   make(map[string]*group),
@@ -60,13 +66,14 @@ func newHub(partitions, queue int, overruns prometheus.Counter) *hub {
 
 // restart sets a new place in the feed. The sockets registered cannot know what
 // they miss: they catch up from the store, and find any gap there. back tells the
-// partitions that went back; nil for none.
-func (h *hub) restart(from []store.Place, back []bool) {
+// partitions that went back; nil for none. No place beyond limit was given out.
+func (h *hub) restart(from []store.Place, back []bool, limit store.Place) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	limit = later(limit, h.complete)
 	h.forgetLocked()
 	copy(h.position, from)
-	h.wentBackLocked(back)
+	h.wentBackLocked(back, limit)
 }
 
 // forget makes the hub know no place, until it is restarted. A socket that is

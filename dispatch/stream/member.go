@@ -82,9 +82,14 @@ func (h *hub) occupancy() (vacant, occupied <-chan struct{}) {
 	return h.vacant, h.occupied
 }
 
-// wentBackLocked notes for every member what it has to read again. The sets are
-// shared and not changed.
-func (h *hub) wentBackLocked(back []bool) {
+// wentBackLocked notes for every member what it has to read again, and for those to
+// come up to which limit their ids are in doubt. The sets are shared and not changed.
+func (h *hub) wentBackLocked(back []bool, limit store.Place) {
+	for p := range back {
+		if back[p] {
+			h.lost[p] = later(h.lost[p], limit)
+		}
+	}
 	for k, known := range h.members {
 		h.members[k] = union(known, back)
 	}
@@ -103,6 +108,23 @@ func union(a, b []bool) []bool {
 		both[i] = a[i] || b[i]
 	}
 	return both
+}
+
+// lostAfter tells the partitions that went back since an id with that watermark was
+// given out, or shortly before; nil for none.
+func (h *hub) lostAfter(watermark store.Place) []bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	var back []bool
+	for p, lost := range h.lost {
+		if watermark.Compare(lost) < 0 {
+			if back == nil {
+				back = make([]bool, len(h.lost))
+			}
+			back[p] = true
+		}
+	}
+	return back
 }
 
 // takeBackLocked gives what the member has to read again, once.

@@ -125,6 +125,34 @@ func TestResumeAfterStreamWentBack(t *testing.T) {
 	r.wantRewinds(0) // the hub was asleep, and had no place to lose
 }
 
+// TestResumeAfterStreamGrewAgain: an id of before a stream went back stands below
+// its end by now, and brings all the same what was appended below the id.
+func TestResumeAfterStreamGrewAgain(t *testing.T) {
+	r, p, had := rewindRig(t, nil)
+	last := had[len(had)-1]
+	r.feed.goBack(1, 1016)
+	r.wantRewinds(1)
+	low := r.feed.addAt(1, 1017)
+	high := r.feed.add(1, "message:new", `{}`)
+	p.until([]store.Entry{low, high})
+
+	again := r.open("since=" + last.ID)
+	_ = again.conn.SetReadDeadline(time.Now().Add(5 * time.Second))
+	got := again.until([]store.Entry{low, high})
+	atMostTwice(t, had, got)
+	// An id is exact again once all is complete beyond what was lost.
+	p.until(r.feed.fill(8))
+	live := p.events(r.feed.fill(8))
+	newest := live[len(live)-1]
+	if m, err := parseMark(newest.ID); err != nil || m.partition != 1 || m.watermark.Compare(m.place) >= 0 {
+		t.Fatalf("the newest id is %q: %+v, %v", newest.ID, m, err)
+	}
+	got = r.open("since=" + newest.ID).until(r.feed.fill(8))
+	if slices.Contains(got, newest.UID) {
+		t.Error("an event came again after its own id")
+	}
+}
+
 // TestWentBackInAnotherStore: a place beyond the limit is of another store, and
 // is told, as ever.
 func TestWentBackInAnotherStore(t *testing.T) {
@@ -216,9 +244,9 @@ func TestHubTellsEachMemberOnce(t *testing.T) {
 	a, b := &socket{filter: &filter{}}, &socket{filter: &filter{}}
 	h.enter(a)
 	from := make([]store.Place, 3)
-	h.restart(from, []bool{true, false, false})
-	h.restart(from, nil)
-	h.restart(from, []bool{false, false, true})
+	h.restart(from, []bool{true, false, false}, store.Place{})
+	h.restart(from, nil, store.Place{})
+	h.restart(from, []bool{false, false, true}, store.Place{})
 	h.enter(b)
 	if _, ok := h.level(a); ok {
 		t.Fatal("level while the hub does not know")

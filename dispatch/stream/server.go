@@ -195,7 +195,8 @@ func (s *Server) leave(k *socket) {
 	s.running.Done()
 }
 
-// Start lets the feed be followed as soon as a socket needs it. It is to be called once, before Close.
+// Start lets the feed be followed as soon as a socket needs it. It is to be called
+// once, before Close.
 func (s *Server) Start() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
