@@ -23,6 +23,7 @@ import (
 	"time"
 
 	"spillway/bench/load"
+	"spillway/bench/machine"
 )
 
 // The receivers that are measured.
@@ -135,7 +136,7 @@ func Run(ctx context.Context, cfg Config, start func(kind string) (*Target, erro
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
-	report := &Report{Machine: thisMachine(), Rounds: cfg.Rounds, Seconds: cfg.Duration.Seconds()}
+	report := &Report{Machine: machine.This(), Rounds: cfg.Rounds, Seconds: cfg.Duration.Seconds()}
 	for _, size := range cfg.Bodies {
 		cases, err := runBody(ctx, cfg, start, size, progress)
 		if err != nil {

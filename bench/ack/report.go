@@ -3,29 +3,20 @@ package ack
 import (
 	"fmt"
 	"io"
-	"runtime"
 	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
 
-	"github.com/prometheus/procfs"
+	"spillway/bench/machine"
 )
 
 // Report is what was measured, as it is printed with --json.
 type Report struct {
-	Machine Machine `json:"machine"`
-	Rounds  int     `json:"rounds"`
-	Seconds float64 `json:"seconds"`
-	Cases   []*Case `json:"cases"`
-}
-
-// Machine is what it was measured on.
-type Machine struct {
-	Processor string `json:"processor"`
-	Cores     int    `json:"cores"`
-	System    string `json:"system"`
-	Go        string `json:"go"`
+	Machine machine.Machine `json:"machine"`
+	Rounds  int             `json:"rounds"`
+	Seconds float64         `json:"seconds"`
+	Cases   []*Case         `json:"cases"`
 }
 
 // Case is one combination of body and connections. Samples has one sample a
@@ -120,8 +111,7 @@ func (c *Case) median(kind string, of func(Sample) float64) float64 {
 
 // Text writes the report as tables.
 func (r *Report) Text(out io.Writer) error {
-	fmt.Fprintf(out, "%s, %d cores, %s, %s; %d rounds of %.3g s each; medians\n",
-		r.Machine.Processor, r.Machine.Cores, r.Machine.System, r.Machine.Go, r.Rounds, r.Seconds)
+	fmt.Fprintf(out, "%s; %d rounds of %.3g s each; medians\n", r.Machine, r.Rounds, r.Seconds)
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', tabwriter.AlignRight)
 	for _, c := range r.Cases {
 		fmt.Fprintf(out, "\n%d-byte webhooks, %d connections; fdatasync p50 %s\n", c.Body, c.Connections, medianDuration(c.Syncs))
@@ -220,14 +210,4 @@ func rounded(d time.Duration) string {
 		return d.Round(10 * time.Microsecond).String()
 	}
 	return d.Round(time.Millisecond).String()
-}
-
-func thisMachine() Machine {
-	m := Machine{Processor: "unknown processor", Cores: runtime.NumCPU(), System: runtime.GOOS + "/" + runtime.GOARCH, Go: runtime.Version()}
-	if fs, err := procfs.NewDefaultFS(); err == nil {
-		if info, err := fs.CPUInfo(); err == nil && len(info) > 0 {
-			m.Processor = info[0].ModelName
-		}
-	}
-	return m
 }

@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"testing"
 	"time"
+
+	"spillway/bench/machine"
 )
 
 var update = flag.Bool("update", false, "write the golden files anew")
@@ -66,7 +68,7 @@ func testReport() *Report {
 	many.compare()
 	few.compare()
 	return &Report{
-		Machine: Machine{Processor: "A Processor", Cores: 2, System: "linux/amd64", Go: "go1.26"},
+		Machine: machine.Machine{Processor: "A Processor", Cores: 2, System: "linux/amd64", Go: "go1.26"},
 		Rounds:  3, Seconds: 2.5, Cases: []*Case{one, many, few},
 	}
 }

@@ -37,8 +37,10 @@ var arrows = map[string][]string{
 	"dispatch/store/storetest": {"dispatch/store", "dispatch/event"},
 	"dispatch/stream":          {"dispatch/backoff", "dispatch/store", "dispatch/event"},
 	"dispatch/stream/client":   {"dispatch/backoff"},
-	"bench/ack":                {"bench/load", "ingest"},
+	"bench/ack":                {"bench/load", "bench/machine", "ingest"},
+	"bench/campaign":           {"bench/machine"},
 	"bench/load":               {},
+	"bench/machine":            {},
 	"cmd/spillway/config":      {},
 	// Real servers for the tests of any package.
 	"dispatch/store/redis/localredis": {},
