@@ -49,6 +49,8 @@ type plan struct {
 	// webhooks is how many were given.
 	webhooks int
 	life     life
+	// begun is told of each recipient that is sent to.
+	begun func(*life)
 }
 
 // batch is a webhook that is being filled.
@@ -111,6 +113,7 @@ func (p *plan) nextDue() (due time.Duration, more bool) {
 			break
 		}
 		p.life.draw(p.cfg, p.run, p.next)
+		p.begun(&p.life)
 		for i, u := range p.life.updates {
 			heap.Push(&p.waiting, item{due: at + u.due, recipient: int32(p.next), update: uint8(i), kind: u.kind})
 		}

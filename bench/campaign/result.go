@@ -59,6 +59,9 @@ type Result struct {
 	GeneratorCPU float64 `json:"generator_cpu_seconds"`
 	ReceiverCPU  float64 `json:"receiver_cpu_seconds,omitempty"`
 
+	// Burst is there where the campaign had one.
+	Burst *Burst `json:"burst,omitempty"`
+
 	Verdict Verdict `json:"verdict"`
 
 	// Series has a point for each second; Distributions are cumulative.

@@ -12,14 +12,16 @@ const mostOver = 0.01
 const mostBehind = 0.01
 
 // judge gives the verdict on a result: whether all that was acked came once and
-// in order, all was acked in the end, and the answers kept Meta's limits.
-func judge(r *Result) Verdict {
+// in order, all was acked in the end, and the answers kept Meta's limits. cut
+// says why the campaign was cut short, if it was.
+func judge(r *Result, cut string) Verdict {
 	v := Verdict{Breaches: []string{}, Warnings: []string{}}
 	breach := func(broken bool, format string, args ...any) {
 		if broken {
 			v.Breaches = append(v.Breaches, fmt.Sprintf(format, args...))
 		}
 	}
+	breach(cut != "", "%s", cut)
 	breach(r.Acked == 0, "nothing was acked")
 	breach(r.Lost > 0, "%d of %d acked events never came", r.Lost, r.EventsExpected)
 	breach(r.Duplicated > 0, "%d events came more than once, or under another's uid", r.Duplicated)

@@ -38,7 +38,7 @@ var arrows = map[string][]string{
 	"dispatch/stream":          {"dispatch/backoff", "dispatch/store", "dispatch/event"},
 	"dispatch/stream/client":   {"dispatch/backoff"},
 	"bench/ack":                {"bench/load", "bench/machine", "ingest"},
-	"bench/campaign":           {"bench/machine"},
+	"bench/campaign":           {"bench/machine", "dispatch/event", "dispatch/stream/client", "ingest"},
 	"bench/load":               {},
 	"bench/machine":            {},
 	"cmd/spillway/config":      {},

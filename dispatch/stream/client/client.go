@@ -50,6 +50,11 @@ type Options struct {
 	Since string
 	// Events and PhoneNumberID narrow what the token allows; comma-separated.
 	Events, PhoneNumberID string
+	// Repeats has emit called for events that come a second time as well.
+	Repeats bool
+	// OnPosition, if set, is told where the stream is when that says so: once it is
+	// level, and now and then.
+	OnPosition func(id string)
 	// OnState, if set, is told when a connection is up and why one was lost.
 	OnState func(State)
 	// DialTimeout bounds a connection attempt, Silence how long a connection may
@@ -294,9 +299,13 @@ func (t *tail) take(data []byte) error {
 	}
 	if event.Type == "stream:position" {
 		t.last = event.ID
+		if t.options.OnPosition != nil {
+			t.options.OnPosition(event.ID)
+		}
 		return nil
 	}
-	if t.recent.has(event.UID) {
+	repeat := t.recent.has(event.UID)
+	if repeat && !t.options.Repeats {
 		t.last = event.ID
 		return nil
 	}
@@ -304,7 +313,9 @@ func (t *tail) take(data []byte) error {
 		return &emitError{err}
 	}
 	// Only an event that was taken counts: one whose emit failed comes again.
-	t.recent.add(event.UID)
+	if !repeat {
+		t.recent.add(event.UID)
+	}
 	t.last = event.ID
 	return nil
 }
