@@ -11,7 +11,7 @@ COMMIT  := $(shell git rev-parse HEAD 2>/dev/null || echo unknown)
 LDFLAGS := -X main.version=$(VERSION) -X main.commit=$(COMMIT)
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test test-full check fuzz bench soak race-needs redis-needs
+.PHONY: help run build test test-full check fuzz bench soak race-needs redis-needs chromium-needs
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -22,11 +22,11 @@ run: build ## build, and start a receiver on loopback with secrets of its own
 build: ## build bin/spillway
 	$(GO) build -buildvcs=false -trimpath -ldflags '$(LDFLAGS)' -o bin/spillway ./cmd/spillway
 
-test: race-needs redis-needs ## the tests, with the race detector, under ten minutes
+test: race-needs redis-needs chromium-needs ## the tests, with the race detector, under ten minutes
 	CGO_ENABLED=1 $(GO) test -race -timeout 9m ./...
 	$(GO) test -count=1 -run Alloc ./... # the race detector allocates on its own
 
-test-full: race-needs redis-needs ## everything: the long tests too, under an hour
+test-full: race-needs redis-needs chromium-needs ## everything: the long tests too, under an hour
 	SPILLWAY_TEST_FULL=1 CGO_ENABLED=1 $(GO) test -race -count=1 -timeout 55m ./...
 
 check: ## gofmt, go vet, staticcheck
@@ -85,5 +85,17 @@ redis-needs:
 	  echo "The tests need redis-server and redis-cli, 6.2 or later, on the PATH." >&2; \
 	  echo "Install them (apt-get install redis-server, apk add redis, dnf install redis, brew install redis);" >&2; \
 	  echo "they need not run: the tests start servers of their own on free ports." >&2; \
+	  exit 1; \
+	fi
+
+# The tests look at pages in a real browser.
+chromium-needs:
+	@$(debian); \
+	missing() { ! command -v chromium >/dev/null && ! command -v chromium-browser >/dev/null && ! command -v google-chrome >/dev/null; }; \
+	if missing; then debian chromium; fi; \
+	if missing; then \
+	  echo "The tests need chromium, chromium-browser or google-chrome on the PATH." >&2; \
+	  echo "Install one (apt-get install chromium, apk add chromium, dnf install chromium," >&2; \
+	  echo "brew install --cask google-chrome); the tests start it without a window." >&2; \
 	  exit 1; \
 	fi

@@ -44,6 +44,8 @@ var arrows = map[string][]string{
 	"cmd/spillway/config":      {},
 	// Real servers for the tests of any package.
 	"dispatch/store/redis/localredis": {},
+	// A real browser for the tests of any package.
+	"bench/browser": {},
 }
 
 // testArrows are what the tests of a package may import besides.
