@@ -41,6 +41,7 @@ var arrows = map[string][]string{
 	"bench/campaign":           {"bench/machine", "dispatch/event", "dispatch/stream/client", "ingest"},
 	"bench/load":               {},
 	"bench/machine":            {},
+	"bench/report":             {"bench/campaign", "bench/machine"},
 	"cmd/spillway/config":      {},
 	// Real servers for the tests of any package.
 	"dispatch/store/redis/localredis": {},
@@ -51,6 +52,7 @@ var arrows = map[string][]string{
 // testArrows are what the tests of a package may import besides.
 var testArrows = map[string][]string{
 	"bench/ack":                {"dispatch/store/redis/localredis"},
+	"bench/report":             {"bench/browser"},
 	"dispatch":                 {"dispatch/store/embedded", "dispatch/store/storetest"},
 	"dispatch/store/embedded":  {"dispatch/store/storetest"},
 	"dispatch/store/redis":     {"dispatch/store/storetest", "dispatch/store/redis/localredis"},
