@@ -26,7 +26,7 @@ that is removed afterwards, and loads them from this process.`,
 		Args:    refuseUnknownCommand,
 		RunE:    func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(newBenchAckCommand(), newBenchTargetCommand())
+	cmd.AddCommand(newBenchAckCommand(), newBenchReportCommand(), newBenchTargetCommand())
 	return cmd
 }
 
