@@ -110,8 +110,8 @@ func (w *watch) end(s *Sample, acked int64) error {
 // processors gives the processor time of the receiver and of its Redis, 0 without
 // one.
 func (w *watch) processors() (receiver, redis float64, err error) {
-	if receiver, err = processorTime(w.target.PID); err == nil && w.target.Redis != nil {
-		redis, err = processorTime(w.target.Redis.PID)
+	if receiver, err = ProcessorTime(w.target.PID); err == nil && w.target.Redis != nil {
+		redis, err = ProcessorTime(w.target.Redis.PID)
 	}
 	return receiver, redis, err
 }
@@ -178,9 +178,9 @@ func largest(family *dto.MetricFamily) float64 {
 	return value
 }
 
-// processorTime is what a process has used, in seconds, and those of its children
+// ProcessorTime is what a process has used, in seconds, and those of its children
 // that have ended: a Redis rewrites its file in one.
-func processorTime(pid int) (float64, error) {
+func ProcessorTime(pid int) (float64, error) {
 	process, err := procfs.NewProc(pid)
 	if err != nil {
 		return 0, fmt.Errorf("read processor time: %w", err)

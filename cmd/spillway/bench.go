@@ -21,12 +21,14 @@ func newBenchCommand() *cobra.Command {
 		Use:   "bench",
 		Short: "Measure Spillway on this machine",
 		Long: `Bench starts receivers of its own on free loopback ports, with data in a folder
-that is removed afterwards, and loads them from this process.`,
-		Example: "  spillway bench ack",
-		Args:    refuseUnknownCommand,
-		RunE:    func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+that is removed afterwards, and loads them from this process. A campaign runs
+against any other receiver too.`,
+		Example: `  spillway bench campaign --preset 1000mps
+  spillway bench ack`,
+		Args: refuseUnknownCommand,
+		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(newBenchAckCommand(), newBenchReportCommand(), newBenchTargetCommand())
+	cmd.AddCommand(newBenchAckCommand(), newBenchCampaignCommand(), newBenchReportCommand(), newBenchTargetCommand())
 	return cmd
 }
 

@@ -27,6 +27,12 @@ import (
 // loopback, and what they hold is made up.
 const benchSecret = "a secret for measuring only"
 
+// benchStreamSecret is long enough to sign tokens.
+const benchStreamSecret = benchSecret + ", 32 bytes or more"
+
+// anyPort listens on one that is free.
+const anyPort = "127.0.0.1:0"
+
 // benchAddresses is what a target prints once it listens.
 type benchAddresses struct{ Public, Admin string }
 
@@ -109,7 +115,8 @@ func launchTarget(ctx context.Context, args []string, stderr io.Writer) (*exec.C
 
 // newBenchTargetCommand is the other side of runTarget.
 func newBenchTargetCommand() *cobra.Command {
-	var kind, data, redis string
+	var kind string
+	cfg := benchConfig()
 	cmd := &cobra.Command{
 		Use:     "target",
 		Short:   "Be a receiver that is measured, until standard input ends",
@@ -130,23 +137,24 @@ func newBenchTargetCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return beTarget(ctx, kind, benchConfig(data, redis), logger, listening)
+			return beTarget(ctx, kind, cfg, logger, listening)
 		},
 	}
 	cmd.Flags().StringVar(&kind, "kind", "", "the `kind`: ceiling, file, paused, serve, redis, xadd or xadd-grouped")
-	cmd.Flags().StringVar(&data, "data", "", "the `folder` for its data")
-	cmd.Flags().StringVar(&redis, "redis", "", "the `address` of its Redis, for redis, xadd and xadd-grouped")
+	cmd.Flags().StringVar(&cfg.Data, "data", "", "the `folder` for its data")
+	cmd.Flags().StringVar(&cfg.Listen, "listen", anyPort, "its public `address`")
+	cmd.Flags().StringVar(&cfg.Admin, "admin", anyPort, "its private `address`")
+	cmd.Flags().StringSliceVar(&cfg.Redis.Addrs, "redis", nil, "the `addresses` of its Redis, for redis, xadd and xadd-grouped")
+	cmd.Flags().StringVar(&cfg.Redis.Prefix, "redis-prefix", cfg.Redis.Prefix, "the `prefix` of its keys")
 	return cmd
 }
 
-func benchConfig(data, redis string) config.Config {
+func benchConfig() config.Config {
 	cfg := config.DefaultConfig()
-	cfg.Listen, cfg.Admin, cfg.Data = "127.0.0.1:0", "127.0.0.1:0", data
 	cfg.Apps = []config.App{{Name: config.DefaultApp, VerifyToken: benchSecret, AppSecrets: []string{benchSecret}}}
-	cfg.Stream.JWTSecret = benchSecret + ", 32 bytes or more"
-	if redis != "" {
-		cfg.Redis.Addrs = []string{redis}
-	}
+	cfg.Stream.JWTSecret = benchStreamSecret
+	cfg.Stream.Sockets = 1000 // as many files as most shells allow
+	cfg.Redis = redisVariables(cfg)
 	return cfg
 }
 

@@ -16,14 +16,14 @@ import (
 // full reports whether the long form of the tests is wanted.
 func full() bool { return os.Getenv("SPILLWAY_TEST_FULL") != "" }
 
-// campaign makes webhooks with statuses and replies, a few updates each.
-type campaign struct {
+// crashLoad makes webhooks with statuses and replies, a few updates each.
+type crashLoad struct {
 	seed uint64
 	next atomic.Int64
 }
 
 // webhook gives the next webhook and the uids of its events.
-func (c *campaign) webhook() (body []byte, uids []string) {
+func (c *crashLoad) webhook() (body []byte, uids []string) {
 	n := c.next.Add(1)
 	random := rand.New(rand.NewPCG(c.seed, uint64(n)))
 	wamid := fmt.Sprintf("wamid.%016x%016x==", c.seed, n)
@@ -73,7 +73,7 @@ func TestKillNine(t *testing.T) {
 	}
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)
-	load := &campaign{seed: seed}
+	load := &crashLoad{seed: seed}
 	book := &ledger{acked: make(map[string]bool)}
 	data := t.TempDir()
 
@@ -137,7 +137,7 @@ func compare(t *testing.T, acked map[string]bool, events []received) (seen, lost
 
 // send posts webhooks until ctx ends: what is not acked again until it is, and
 // some of what is acked once more, as Meta does.
-func send(ctx context.Context, load *campaign, book *ledger, target *atomic.Pointer[process], random *rand.Rand) {
+func send(ctx context.Context, load *crashLoad, book *ledger, target *atomic.Pointer[process], random *rand.Rand) {
 	for ctx.Err() == nil {
 		body, uids := load.webhook()
 		for target.Load().post(body) != 200 {

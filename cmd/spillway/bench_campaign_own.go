@@ -1,0 +1,131 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/url"
+	"os"
+	"path/filepath"
+	"sync"
+	"syscall"
+	"time"
+
+	goredis "github.com/redis/go-redis/v9"
+
+	"spillway/bench/ack"
+	"spillway/bench/campaign"
+)
+
+// ownTarget is a receiver that a campaign started, and may kill.
+type ownTarget struct {
+	start func(ctx context.Context, public, admin string) (*ack.Target, error)
+
+	mu     sync.Mutex
+	target *ack.Target
+	// used is the processor time, in seconds, of those that were killed.
+	used float64
+}
+
+// startReceiver starts a receiver of its own.
+func (o *campaignOptions) startReceiver(ctx context.Context, stderr io.Writer) (r campaign.Receiver, end func() error, err error) {
+	dir, err := os.MkdirTemp(o.dir, "spillway-campaign-")
+	if err != nil {
+		return r, nil, fmt.Errorf("make data folder: %w", err)
+	}
+	args := []string{"bench", "target", "--kind", ack.Serve, "--data", filepath.Join(dir, "data")}
+	remove := func() error { return os.RemoveAll(dir) }
+	if len(o.redis) > 0 {
+		client, prefix := o.redisClient(), filepath.Base(dir)
+		args[3] = ack.OnRedis
+		for _, address := range o.redis {
+			args = append(args, "--redis", address)
+		}
+		args = append(args, "--redis-prefix", prefix)
+		r.Subscription = campaign.Streams{Client: client, Prefix: prefix}
+		remove = func() error {
+			return errors.Join(removeKeys(client, prefix), client.Close(), os.RemoveAll(dir))
+		}
+	}
+	own := &ownTarget{start: func(ctx context.Context, public, admin string) (*ack.Target, error) {
+		return runTarget(ctx, append(args, "--listen", public, "--admin", admin), stderr, func() error { return nil })
+	}}
+	// It is stopped by end, and not before what it wrote was read.
+	if own.target, err = own.start(context.WithoutCancel(ctx), anyPort, anyPort); err != nil {
+		return r, nil, errors.Join(fmt.Errorf("start receiver: %w", err), remove())
+	}
+	end = func() error { return errors.Join(own.stop(), remove()) }
+	r.URL = &url.URL{Scheme: "http", Host: own.target.Public, Path: webhookPath}
+	r.Secret, r.Kill, r.Processor = benchSecret, own.kill, own.processor
+	if r.Subscription == nil {
+		if r.Subscription, err = socketOf(r.URL, benchStreamSecret); err != nil {
+			return r, nil, errors.Join(err, end())
+		}
+	}
+	return r, end, nil
+}
+
+// kill kills the receiver with -9 and starts another over its folder, at the
+// same addresses.
+func (o *ownTarget) kill(ctx context.Context) error {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.used += processorOf(o.target)
+	if err := syscall.Kill(o.target.PID, syscall.SIGKILL); err != nil {
+		return fmt.Errorf("kill receiver: %w", err)
+	}
+	_ = o.target.Stop() // it says that it was killed
+	next, err := o.start(ctx, o.target.Public, o.target.Admin)
+	if err != nil {
+		return err
+	}
+	o.target = next
+	return nil
+}
+
+func (o *ownTarget) stop() error {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.target.Stop()
+}
+
+func (o *ownTarget) processor() float64 {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.used + processorOf(o.target)
+}
+
+// processorOf is 0 where it cannot be read.
+func processorOf(t *ack.Target) float64 {
+	used, _ := ack.ProcessorTime(t.PID)
+	return used
+}
+
+// removeWithin bounds removing a campaign's keys.
+const removeWithin = time.Minute
+
+// removeKeys removes what a campaign left in Redis, on every primary.
+func removeKeys(client goredis.UniversalClient, prefix string) error {
+	ctx, cancel := context.WithTimeout(context.Background(), removeWithin)
+	defer cancel()
+	remove := func(ctx context.Context, node goredis.Cmdable) error {
+		keys := node.Scan(ctx, 0, prefix+":*", 1000).Iterator()
+		for keys.Next(ctx) {
+			if err := node.Unlink(ctx, keys.Val()).Err(); err != nil {
+				return err
+			}
+		}
+		return keys.Err()
+	}
+	var err error
+	if cluster, is := client.(*goredis.ClusterClient); is {
+		err = cluster.ForEachMaster(ctx, func(ctx context.Context, node *goredis.Client) error { return remove(ctx, node) })
+	} else {
+		err = remove(ctx, client)
+	}
+	if err != nil {
+		return fmt.Errorf("remove keys %s:*: %w", prefix, err)
+	}
+	return nil
+}
