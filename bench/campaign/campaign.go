@@ -40,8 +40,10 @@ type Config struct {
 	Connections int
 	// KillEvery is how often the receiver is killed; 0 for never.
 	KillEvery time.Duration
+	// RetryFor is how long after the last update what was not acked is sent again.
+	RetryFor time.Duration
 	// Settle is how long nothing may come before events that have not come are
-	// given up, and how long the last retries are tried.
+	// given up.
 	Settle time.Duration
 }
 
@@ -70,7 +72,7 @@ func Preset(name string) (Config, error) {
 	if !ok {
 		return Config{}, fmt.Errorf("preset %q is not allowed; allowed: %s", name, strings.Join(Presets(), ", "))
 	}
-	c.Seed, c.Connections, c.Settle = 1, 1024, 15*time.Second
+	c.Seed, c.Connections, c.RetryFor, c.Settle = 1, 1024, time.Minute, 15*time.Second
 	return c, nil
 }
 
@@ -97,6 +99,7 @@ func (c Config) Validate() error {
 	check(c.Delays > 0 && c.Delays <= 100, "delays of %v: allowed is more than 0, up to 100", c.Delays)
 	check(c.Connections >= 1 && c.Connections <= maxConnections, "%d connections: allowed are 1 to %d", c.Connections, maxConnections)
 	check(c.KillEvery == 0 || c.KillEvery >= minKillEvery, "kill every %s: allowed is %s and more", c.KillEvery, minKillEvery)
+	check(c.RetryFor >= 0, "retry for %s: must not be negative", c.RetryFor)
 	check(c.Settle > 0, "settle %s: must be above 0", c.Settle)
 	return errors.Join(errs...)
 }

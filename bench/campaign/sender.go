@@ -23,8 +23,6 @@ const (
 	// answerTimeout is how long an answer is waited for. Meta does not say how long
 	// it waits; others have seen 3 to 10 s.
 	answerTimeout = 10 * time.Second
-	// retryFor is how long after the last update retries go on.
-	retryFor = time.Minute
 	// sameAnswers from the start are taken for a mistake in the call.
 	sameAnswers = 20
 )
@@ -189,7 +187,7 @@ func (s *sender) settle(o outcome) error {
 		}
 	default:
 		due := now + s.cfg.retryDelay(o.webhook.number, o.attempt)
-		if due <= s.until+retryFor {
+		if due <= s.until+s.cfg.RetryFor {
 			heap.Push(&s.resend, post{webhook: o.webhook, due: due, attempt: o.attempt + 1, worker: o.worker})
 			s.meter.retrying()
 		}

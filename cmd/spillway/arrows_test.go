@@ -53,7 +53,8 @@ var arrows = map[string][]string{
 var testArrows = map[string][]string{
 	"bench/ack":                {"dispatch/store/redis/localredis"},
 	"bench/report":             {"bench/browser"},
-	"dispatch":                 {"dispatch/store/embedded", "dispatch/store/storetest"},
+	"bench/campaign":           {"dispatch/meta"},
+"dispatch":                 {"dispatch/store/embedded", "dispatch/store/storetest"},
 	"dispatch/store/embedded":  {"dispatch/store/storetest"},
 	"dispatch/store/redis":     {"dispatch/store/storetest", "dispatch/store/redis/localredis"},
 	"dispatch/store/storetest": {"dispatch/store/embedded"},

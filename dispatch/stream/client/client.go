@@ -12,7 +12,6 @@ package client
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -22,6 +21,7 @@ import (
 	"time"
 
 	"github.com/fasthttp/websocket"
+	"github.com/goccy/go-json"
 	"github.com/google/uuid"
 
 	"spillway/dispatch/backoff"
