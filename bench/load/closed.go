@@ -11,6 +11,7 @@ package load
 
 import (
 	"context"
+	"net/http"
 	"sync"
 	"time"
 )
@@ -70,6 +71,9 @@ func (r *Result) postOver(ctx context.Context, conn *connection, writer *Writer,
 			return false, err
 		case now.After(from):
 			r.count(a, now.Sub(sent), now.Sub(sent))
+			if c := writer.campaign; c.acked != nil && a.status == http.StatusOK {
+				c.acked(writer.serial)
+			}
 		}
 		if !a.again {
 			return false, nil

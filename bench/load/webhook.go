@@ -18,8 +18,9 @@ const (
 		`"messaging_product":"whatsapp","metadata":{"display_phone_number":"15550783881","phone_number_id":"106540352242922"},` +
 		`"statuses":[`
 	webhookTail = `]},"field":"messages"}]}]}`
+	wamidHead   = "wamid.HBgL"
 	// statusText takes a wamid that ends in 32 digits and a time in seconds.
-	statusText = `{"id":"wamid.HBgL%s==","status":"delivered","timestamp":"%d","recipient_id":"16505551234",` +
+	statusText = `{"id":"` + wamidHead + `%s==","status":"delivered","timestamp":"%d","recipient_id":"16505551234",` +
 		`"conversation":{"id":"fbb5a8d0c3d74b7b9cd1e0c0b5d8f4a2","origin":{"type":"marketing"}},` +
 		`"pricing":{"billable":true,"pricing_model":"PMP","category":"marketing","type":"regular"}}`
 	// padding brings a body to its size.
@@ -40,6 +41,7 @@ type Campaign struct {
 	host     string
 	run      uint64
 	serial   atomic.Uint64
+	acked    func(serial uint64)
 }
 
 // NewCampaign makes webhooks of size bytes, MinBody at least, as many statuses
@@ -62,6 +64,25 @@ func NewCampaign(size int, secret, host string) (*Campaign, error) {
 		host:     host,
 		run:      uint64(time.Now().UnixNano()),
 	}, nil
+}
+
+// OnAck has f called with the serial of each webhook that Closed counts as
+// answered 200, from the goroutine of its connection, before that sends the next.
+// It must be set before Closed.
+func (c *Campaign) OnAck(f func(serial uint64)) { c.acked = f }
+
+// Serial finds the serial of a webhook of this campaign in its body, or in
+// whatever holds the id of its first status.
+func (c *Campaign) Serial(body []byte) (uint64, bool) {
+	_, rest, found := bytes.Cut(body, []byte(wamidHead))
+	if !found || len(rest) < serialDigits {
+		return 0, false
+	}
+	var id [serialDigits / 2]byte
+	if _, err := hex.Decode(id[:], rest[:serialDigits]); err != nil {
+		return 0, false
+	}
+	return binary.BigEndian.Uint64(id[8:]), binary.BigEndian.Uint64(id[:]) == c.run
 }
 
 // Statuses is how many statuses a webhook holds.
@@ -104,6 +125,7 @@ func newTemplate(statuses, pad int) *template {
 // Writer makes the requests of one connection; it belongs to one goroutine.
 type Writer struct {
 	campaign        *Campaign
+	serial          uint64 // of the last webhook
 	request         []byte
 	signature, body int // where they stand in request
 	mac             hash.Hash
@@ -129,11 +151,11 @@ func (c *Campaign) Writer() *Writer {
 func (w *Writer) Next() []byte {
 	c := w.campaign
 	body := w.request[w.body:]
-	last := c.serial.Add(uint64(len(c.template.serials)))
+	w.serial = c.serial.Add(uint64(len(c.template.serials)))
 	for i, at := range c.template.serials {
 		var id [serialDigits / 2]byte
 		binary.BigEndian.PutUint64(id[:], c.run)
-		binary.BigEndian.PutUint64(id[8:], last-uint64(i))
+		binary.BigEndian.PutUint64(id[8:], w.serial-uint64(i))
 		hex.Encode(body[at:], id[:])
 	}
 	w.mac.Reset()
