@@ -12,6 +12,8 @@
 // All receivers run all the time, and only one has something to do: each is left
 // level, with all dispatched, and no round begins while a Redis rewrites its
 // append-only file. One that begins within its own round is part of what it costs.
+// Before each round all disks are synced, so that what one receiver left to be
+// written later is not written in the round of another.
 package ack
 
 import (
@@ -21,6 +23,9 @@ import (
 	"io"
 	"slices"
 	"time"
+
+	goredis "github.com/redis/go-redis/v9"
+	"golang.org/x/sys/unix"
 
 	"spillway/bench/load"
 	"spillway/bench/machine"
@@ -55,15 +60,16 @@ func NeedsRedis(kind string) bool {
 // Syncs is whether receivers of a kind tell how many webhooks they sync at once.
 func Syncs(kind string) bool { return kind != Ceiling && kind != XADD }
 
-// dispatches is whether receivers of a kind process what they took.
-func dispatches(kind string) bool { return kind == Serve || kind == OnRedis }
+// Dispatches is whether receivers of a kind process what they took.
+func Dispatches(kind string) bool { return kind == Serve || kind == OnRedis }
 
 // Config says what to measure.
 type Config struct {
-	Kinds       []string
-	Bodies      []int // bytes
-	Connections []int
-	Rounds      int
+	// Kinds are measured; Allowed are all that there are.
+	Kinds, Allowed []string
+	Bodies         []int // bytes
+	Connections    []int
+	Rounds         int
 	// Prime is how long each receiver is loaded once before the rounds, so that
 	// its files and its memory are those of one that has run for a while.
 	Prime time.Duration
@@ -81,6 +87,7 @@ type Config struct {
 func DefaultConfig() Config {
 	return Config{
 		Kinds:       []string{Ceiling, File, Paused, Serve},
+		Allowed:     Kinds,
 		Bodies:      []int{600, 2 << 10, 20 << 10},
 		Connections: []int{1, 16, 64, 256, 512},
 		Rounds:      5,
@@ -101,7 +108,7 @@ func (c Config) Validate() error {
 	}
 	check(len(c.Kinds) > 0, "kinds: one at least")
 	for i, kind := range c.Kinds {
-		check(slices.Contains(Kinds, kind), "kind %q: allowed are %v", kind, Kinds)
+		check(slices.Contains(c.Allowed, kind), "kind %q: allowed are %v", kind, c.Allowed)
 		check(!slices.Contains(c.Kinds[:i], kind), "kind %q: named twice", kind)
 	}
 	check(len(c.Bodies) > 0 && len(c.Connections) > 0, "bodies and connections: one of each at least")
@@ -120,11 +127,16 @@ func (c Config) Validate() error {
 
 // Target is a receiver that runs.
 type Target struct {
-	// Public and Admin are addresses, host:port.
+	// Public and Admin are addresses, host:port. Admin is empty for one that tells
+	// nothing of itself.
 	Public, Admin string
-	PID           int
-	// Redis is nil for one that needs none.
-	Redis *Redis
+	// PID is the receiver's process, ServerPID that of the server that it keeps
+	// webhooks or events in; 0 for none.
+	PID, ServerPID int
+	// Redis asks that server where it is one that may rewrite its append-only file.
+	Redis *goredis.Client
+	// Dispatches is whether it processes what it took.
+	Dispatches bool
 	// Stop ends it and removes what it kept.
 	Stop func() error
 }
@@ -160,7 +172,7 @@ func runBody(ctx context.Context, cfg Config, start func(kind string) (*Target, 
 			return nil, fmt.Errorf("start %s: %w", kind, err)
 		}
 		targets[kind] = t
-		if err := prime(ctx, cfg, t, kind, size); err != nil {
+		if err := prime(ctx, cfg, t, size); err != nil {
 			return nil, fmt.Errorf("load %s: %w", kind, err)
 		}
 	}
@@ -178,7 +190,7 @@ func runBody(ctx context.Context, cfg Config, start func(kind string) (*Target, 
 // primeConnections load a receiver before the rounds.
 const primeConnections = 64
 
-func prime(ctx context.Context, cfg Config, t *Target, kind string, size int) error {
+func prime(ctx context.Context, cfg Config, t *Target, size int) error {
 	campaign, err := load.NewCampaign(size, cfg.Secret, t.Public)
 	if err != nil {
 		return err
@@ -186,8 +198,8 @@ func prime(ctx context.Context, cfg Config, t *Target, kind string, size int) er
 	if err := load.Closed(ctx, campaign, t.Public, primeConnections, 0, cfg.Prime).Clean(); err != nil {
 		return err
 	}
-	if dispatches(kind) {
-		return newWatch(t, kind).settle(ctx, cfg.Settle)
+	if t.Dispatches {
+		return newWatch(t).settle(ctx, cfg.Settle)
 	}
 	return nil
 }
@@ -210,12 +222,13 @@ func runCase(ctx context.Context, cfg Config, targets map[string]*Target, size, 
 			if err := awaitNoRewrite(ctx, targets, cfg.Settle); err != nil {
 				return nil, err
 			}
-			s, err := measure(ctx, cfg, targets[kind], kind, size, connections)
+			unix.Sync()
+			s, err := measure(ctx, cfg, targets[kind], size, connections)
 			if err != nil {
 				return nil, fmt.Errorf("%s: %w", kind, err)
 			}
 			c.Samples[kind] = append(c.Samples[kind], s)
-			fmt.Fprintf(progress, "%5d B  %4d connections  round %d/%d  %-8s %8.0f/s  p99 %s\n",
+			fmt.Fprintf(progress, "%5d B  %4d connections  round %d/%d  %-12s %8.0f/s  p99 %s\n",
 				size, connections, round+1, cfg.Rounds, kind, s.Rate, s.P99)
 		}
 	}
@@ -224,12 +237,12 @@ func runCase(ctx context.Context, cfg Config, targets map[string]*Target, size, 
 }
 
 // measure runs one round of one receiver and leaves it level.
-func measure(ctx context.Context, cfg Config, t *Target, kind string, size, connections int) (Sample, error) {
+func measure(ctx context.Context, cfg Config, t *Target, size, connections int) (Sample, error) {
 	campaign, err := load.NewCampaign(size, cfg.Secret, t.Public)
 	if err != nil {
 		return Sample{}, err
 	}
-	watch := newWatch(t, kind)
+	watch := newWatch(t)
 	defer watch.close()
 	// The processor time of the warm-up is left out.
 	warm := load.Closed(ctx, campaign, t.Public, connections, 0, cfg.Warmup)
@@ -250,7 +263,7 @@ func measure(ctx context.Context, cfg Config, t *Target, kind string, size, conn
 	if err := watch.end(&s, result.Answers[200]); err != nil {
 		return Sample{}, err
 	}
-	if dispatches(kind) {
+	if t.Dispatches {
 		return s, watch.settle(ctx, cfg.Settle)
 	}
 	return s, nil

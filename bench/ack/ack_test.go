@@ -22,9 +22,9 @@ func TestMeasureFails(t *testing.T) {
 		}
 	}))
 	address := strings.TrimPrefix(server.URL, "http://")
-	target := &Target{Public: address, Admin: address, PID: os.Getpid()}
+	target := &Target{Public: address, Admin: address, PID: os.Getpid(), Dispatches: true}
 	cfg := Config{Secret: testSecret, Duration: 20 * time.Millisecond}
-	if _, err := measure(context.Background(), cfg, target, Serve, 600, 1); err == nil || err.Error() != "webhooks were refused" {
+	if _, err := measure(context.Background(), cfg, target, 600, 1); err == nil || err.Error() != "webhooks were refused" {
 		t.Errorf("measured, %v", err)
 	}
 	client.CloseIdleConnections()

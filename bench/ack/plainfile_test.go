@@ -144,7 +144,7 @@ func TestTargets(t *testing.T) {
 	server := startRedis(t)
 	stream := newTestStream(t, server, prometheus.NewRegistry())
 	other := startRedis(t)
-	adder := NewAdder(other.Addr())
+	adder := NewAdder(other.Addr(), 0)
 	t.Cleanup(func() { _ = adder.Close() })
 	for name, target := range map[string]struct {
 		log    ingest.Log

@@ -17,17 +17,11 @@ const rewriteDue = 250 * time.Millisecond
 // under way or about to begin.
 var rewriteFields = []string{"aof_rewrite_in_progress", "aof_rewrite_scheduled"}
 
-// Redis is the server that a target keeps its events in, a process of its own.
-type Redis struct {
-	Client *goredis.Client
-	PID    int
-}
-
 // awaitNoRewrite waits, up to limit, until no Redis of the targets has rewritten
 // its append-only file for rewriteDue: one that is not measured would take
 // processor and disk from the one that is.
 func awaitNoRewrite(ctx context.Context, targets map[string]*Target, limit time.Duration) error {
-	servers := map[string]*Redis{}
+	servers := map[string]*goredis.Client{}
 	for kind, t := range targets {
 		if t.Redis != nil {
 			servers[kind] = t.Redis
@@ -40,7 +34,7 @@ func awaitNoRewrite(ctx context.Context, targets map[string]*Target, limit time.
 	defer cancel()
 	for calm := time.Now(); time.Since(calm) < rewriteDue; {
 		for kind, server := range servers {
-			rewrites, err := server.rewrites(ctx)
+			rewrites, err := rewrites(ctx, server)
 			if err != nil {
 				return fmt.Errorf("redis of %s: %w", kind, err)
 			}
@@ -57,8 +51,8 @@ func awaitNoRewrite(ctx context.Context, targets map[string]*Target, limit time.
 	return nil
 }
 
-func (r *Redis) rewrites(ctx context.Context) (bool, error) {
-	info, err := r.Client.Info(ctx, "persistence").Result()
+func rewrites(ctx context.Context, server *goredis.Client) (bool, error) {
+	info, err := server.Info(ctx, "persistence").Result()
 	if err != nil {
 		return false, fmt.Errorf("ask whether it rewrites: %w", err)
 	}

@@ -15,7 +15,7 @@ func TestAwaitNoRewrite(t *testing.T) {
 	server := startRedis(t)
 	client := server.Client()
 	t.Cleanup(func() { _ = client.Close() })
-	targets := map[string]*Target{Ceiling: {}, XADD: {Redis: &Redis{Client: client, PID: server.PID()}}}
+	targets := map[string]*Target{Ceiling: {}, XADD: {Redis: client}}
 	if err := awaitNoRewrite(ctx, targets, time.Minute); err != nil {
 		t.Fatal(err)
 	}
@@ -39,8 +39,8 @@ func TestAwaitNoRewrite(t *testing.T) {
 	if err := awaitNoRewrite(ctx, targets, time.Minute); err != nil {
 		t.Error(err)
 	}
-	if rewrites, err := targets[XADD].Redis.rewrites(ctx); rewrites || err != nil {
-		t.Errorf("rewrites: %v, %v", rewrites, err)
+	if found, err := rewrites(ctx, client); found || err != nil {
+		t.Errorf("rewrites: %v, %v", found, err)
 	}
 
 	_ = client.Close()

@@ -38,9 +38,11 @@ type Sample struct {
 	P999 time.Duration `json:"p999_ns"`
 	// ProcessorPerMillion is the receiver's processor time, in seconds.
 	ProcessorPerMillion float64 `json:"cpu_seconds_per_million"`
-	// RedisPerMillion is that of its Redis.
-	RedisPerMillion float64 `json:"redis_cpu_seconds_per_million,omitempty"`
-	RecordsPerSync  float64 `json:"records_per_sync"`
+	// ServerPerMillion is that of its server: here a Redis.
+	ServerPerMillion float64 `json:"redis_cpu_seconds_per_million,omitempty"`
+	// Memory is the most that both had resident in the round, in bytes.
+	Memory         int64   `json:"peak_memory_bytes,omitempty"`
+	RecordsPerSync float64 `json:"records_per_sync"`
 	// Lags are of dispatching, in seconds, one each second of the round.
 	Lags []float64 `json:"lag_seconds,omitempty"`
 }
@@ -52,7 +54,8 @@ type Spread struct {
 	Max    float64 `json:"max"`
 }
 
-func spread(values []float64) Spread {
+// SpreadOf is that of one figure a round, one at least.
+func SpreadOf(values []float64) Spread {
 	sorted := slices.Sorted(slices.Values(values))
 	n := len(sorted)
 	return Spread{Median: (sorted[(n-1)/2] + sorted[n/2]) / 2, Min: sorted[0], Max: sorted[n-1]}
@@ -75,38 +78,39 @@ func ratioName(kind, base string) string { return kind + "/" + base }
 func (c *Case) compare() {
 	c.Ratios = map[string]Spread{}
 	for _, r := range ratios {
-		if c.has(r.kind) && c.has(r.base) {
-			c.Ratios[ratioName(r.kind, r.base)] = c.ratio(r.kind, r.base)
+		if c.Has(r.kind) && c.Has(r.base) {
+			c.Ratios[ratioName(r.kind, r.base)] = c.Ratio(r.kind, r.base)
 		}
 	}
-	if c.Connections > 1 || !c.has(Paused) {
+	if c.Connections > 1 || !c.Has(Paused) {
 		return
 	}
 	var values []float64
 	for i, s := range c.Samples[Paused] {
 		values = append(values, s.P50.Seconds()/c.Syncs[i].Seconds())
 	}
-	c.Ratios[p50ToSync] = spread(values)
+	c.Ratios[p50ToSync] = SpreadOf(values)
 }
 
-// has is whether a kind was measured.
-func (c *Case) has(kind string) bool { return len(c.Samples[kind]) > 0 }
+// Has is whether a kind was measured.
+func (c *Case) Has(kind string) bool { return len(c.Samples[kind]) > 0 }
 
-func (c *Case) ratio(kind, base string) Spread {
+// Ratio is that of the rates of two kinds that were measured, each of one round.
+func (c *Case) Ratio(kind, base string) Spread {
 	var values []float64
 	for i, s := range c.Samples[kind] {
 		values = append(values, s.Rate/c.Samples[base][i].Rate)
 	}
-	return spread(values)
+	return SpreadOf(values)
 }
 
-// median is that of one figure of a kind.
-func (c *Case) median(kind string, of func(Sample) float64) float64 {
+// Figure is one figure of a kind that was measured.
+func (c *Case) Figure(kind string, of func(Sample) float64) Spread {
 	var values []float64
 	for _, s := range c.Samples[kind] {
 		values = append(values, of(s))
 	}
-	return spread(values).Median
+	return SpreadOf(values)
 }
 
 // Text writes the report as tables.
@@ -136,13 +140,13 @@ func (c *Case) ratioLine(out io.Writer, name string) {
 // table has a last column where receivers had a Redis.
 func (c *Case) table(w io.Writer) {
 	head := []string{"", "acks/s", "p50", "p99", "p99.9", "CPU s/million", "records/sync", "lag, s"}
-	redis := slices.ContainsFunc(Kinds, func(kind string) bool { return NeedsRedis(kind) && c.has(kind) })
+	redis := slices.ContainsFunc(Kinds, func(kind string) bool { return NeedsRedis(kind) && c.Has(kind) })
 	if redis {
 		head = append(head, "Redis CPU s/million")
 	}
 	fmt.Fprintln(w, strings.Join(head, "\t")+"\t")
 	for _, kind := range Kinds {
-		if !c.has(kind) {
+		if !c.Has(kind) {
 			continue
 		}
 		cells := c.cells(kind)
@@ -155,21 +159,21 @@ func (c *Case) table(w io.Writer) {
 
 func (c *Case) cells(kind string) []string {
 	latency := func(of func(Sample) time.Duration) string {
-		return rounded(time.Duration(c.median(kind, func(s Sample) float64 { return float64(of(s)) })))
+		return Rounded(time.Duration(c.Figure(kind, func(s Sample) float64 { return float64(of(s)) }).Median))
 	}
 	cells := []string{
 		kind,
-		fmt.Sprintf("%.0f", c.median(kind, func(s Sample) float64 { return s.Rate })),
+		fmt.Sprintf("%.0f", c.Figure(kind, func(s Sample) float64 { return s.Rate }).Median),
 		latency(func(s Sample) time.Duration { return s.P50 }),
 		latency(func(s Sample) time.Duration { return s.P99 }),
 		latency(func(s Sample) time.Duration { return s.P999 }),
-		fmt.Sprintf("%.1f", c.median(kind, func(s Sample) float64 { return s.ProcessorPerMillion })),
+		fmt.Sprintf("%.1f", c.Figure(kind, func(s Sample) float64 { return s.ProcessorPerMillion }).Median),
 		"", "",
 	}
 	if Syncs(kind) {
-		cells[6] = fmt.Sprintf("%.1f", c.median(kind, func(s Sample) float64 { return s.RecordsPerSync }))
+		cells[6] = fmt.Sprintf("%.1f", c.Figure(kind, func(s Sample) float64 { return s.RecordsPerSync }).Median)
 	}
-	if dispatches(kind) {
+	if Dispatches(kind) {
 		cells[7] = c.lag(kind)
 	}
 	return cells
@@ -179,7 +183,7 @@ func (c *Case) redisCell(kind string) string {
 	if !NeedsRedis(kind) {
 		return ""
 	}
-	return fmt.Sprintf("%.1f", c.median(kind, func(s Sample) float64 { return s.RedisPerMillion }))
+	return fmt.Sprintf("%.1f", c.Figure(kind, func(s Sample) float64 { return s.ServerPerMillion }).Median)
 }
 
 // lag is the lag at the first and the last look of the rounds, as medians.
@@ -193,16 +197,16 @@ func (c *Case) lag(kind string) string {
 	if len(first) == 0 {
 		return ""
 	}
-	return fmt.Sprintf("%.2f → %.2f", spread(first).Median, spread(last).Median)
+	return fmt.Sprintf("%.2f → %.2f", SpreadOf(first).Median, SpreadOf(last).Median)
 }
 
 func medianDuration(values []time.Duration) string {
 	sorted := slices.Sorted(slices.Values(values))
-	return rounded(sorted[len(sorted)/2])
+	return Rounded(sorted[len(sorted)/2])
 }
 
-// rounded shows three digits at most.
-func rounded(d time.Duration) string {
+// Rounded shows three digits at most.
+func Rounded(d time.Duration) string {
 	switch {
 	case d < time.Millisecond:
 		return d.Round(time.Microsecond).String()

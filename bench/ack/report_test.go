@@ -46,7 +46,7 @@ func testReport() *Report {
 		},
 	}
 	onRedis := func(s Sample, redis float64) Sample {
-		s.RedisPerMillion = redis
+		s.ServerPerMillion = redis
 		return s
 	}
 	few := &Case{ // of the kinds
@@ -122,7 +122,7 @@ func TestSpread(t *testing.T) {
 		{[]float64{4, 1, 3, 2}, Spread{2.5, 1, 4}, "2.50 (1.00–4.00)"},
 	} {
 		values := append([]float64(nil), c.values...)
-		if got := spread(values); got != c.want || got.String() != c.text {
+		if got := SpreadOf(values); got != c.want || got.String() != c.text {
 			t.Errorf("%v: %s, want %s", c.values, got, c.text)
 		}
 		for i, v := range values {

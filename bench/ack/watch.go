@@ -14,7 +14,6 @@ import (
 	dto "github.com/prometheus/client_model/go"
 	"github.com/prometheus/common/expfmt"
 	"github.com/prometheus/common/model"
-	"github.com/prometheus/procfs"
 	"golang.org/x/sys/unix"
 )
 
@@ -37,27 +36,27 @@ var client = &http.Client{Timeout: 10 * time.Second}
 // watch follows a receiver from outside while it is measured.
 type watch struct {
 	target *Target
-	kind   string
 
-	processor, redis float64 // processor time, in seconds
-	records, syncs   float64
+	processor, server float64 // processor time, in seconds
+	records, syncs    float64
 
 	stop context.CancelFunc
 	done sync.WaitGroup
 	lags []float64 // written by one goroutine until done
 }
 
-func newWatch(t *Target, kind string) *watch { return &watch{target: t, kind: kind} }
+func newWatch(t *Target) *watch { return &watch{target: t} }
 
 func (w *watch) begin(ctx context.Context) (err error) {
-	if w.processor, w.redis, err = w.processors(); err != nil {
+	forgetPeaks(w.target.PID, w.target.ServerPID)
+	if w.processor, w.server, err = w.processors(); err != nil {
 		return err
 	}
 	if w.records, w.syncs, err = w.batches(ctx); err != nil {
 		return err
 	}
 	ctx, w.stop = context.WithCancel(ctx)
-	if dispatches(w.kind) {
+	if w.target.Dispatches {
 		w.done.Go(func() { w.follow(ctx) })
 	}
 	return nil
@@ -90,7 +89,7 @@ func (w *watch) close() {
 // end fills in what the receiver used and did for the webhooks acked.
 func (w *watch) end(s *Sample, acked int64) error {
 	w.close()
-	processor, redis, err := w.processors()
+	processor, server, err := w.processors()
 	if err != nil {
 		return err
 	}
@@ -99,25 +98,29 @@ func (w *watch) end(s *Sample, acked int64) error {
 		return err
 	}
 	s.ProcessorPerMillion = (processor - w.processor) / float64(acked) * 1e6
-	s.RedisPerMillion = (redis - w.redis) / float64(acked) * 1e6
+	s.ServerPerMillion = (server - w.server) / float64(acked) * 1e6
 	if syncs > w.syncs {
 		s.RecordsPerSync = (records - w.records) / (syncs - w.syncs)
 	}
 	s.Lags = w.lags
-	return nil
+	s.Memory, err = peakMemory(w.target.PID, w.target.ServerPID)
+	return err
 }
 
-// processors gives the processor time of the receiver and of its Redis, 0 without
-// one.
-func (w *watch) processors() (receiver, redis float64, err error) {
-	if receiver, err = ProcessorTime(w.target.PID); err == nil && w.target.Redis != nil {
-		redis, err = ProcessorTime(w.target.Redis.PID)
+// processors gives the processor time of the receiver and of its server, 0
+// without one.
+func (w *watch) processors() (receiver, server float64, err error) {
+	if receiver, err = ProcessorTime(w.target.PID); err == nil && w.target.ServerPID != 0 {
+		server, err = ProcessorTime(w.target.ServerPID)
 	}
-	return receiver, redis, err
+	return receiver, server, err
 }
 
 // batches gives the records and the syncs so far, 0 without a log.
 func (w *watch) batches(ctx context.Context) (records, syncs float64, err error) {
+	if w.target.Admin == "" {
+		return 0, 0, nil
+	}
 	families, err := scrape(ctx, w.target.Admin)
 	if err != nil {
 		return 0, 0, err
@@ -176,22 +179,6 @@ func largest(family *dto.MetricFamily) float64 {
 		value = max(value, m.GetGauge().GetValue())
 	}
 	return value
-}
-
-// ProcessorTime is what a process has used, in seconds, and those of its children
-// that have ended: a Redis rewrites its file in one.
-func ProcessorTime(pid int) (float64, error) {
-	process, err := procfs.NewProc(pid)
-	if err != nil {
-		return 0, fmt.Errorf("read processor time: %w", err)
-	}
-	stat, err := process.Stat()
-	if err != nil {
-		return 0, fmt.Errorf("read processor time: %w", err)
-	}
-	stat.UTime += uint(stat.CUTime)
-	stat.STime += uint(stat.CSTime)
-	return stat.CPUTime(), nil
 }
 
 // timeSync is the median time of appending size bytes to a file with fdatasync.

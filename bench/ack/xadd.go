@@ -32,10 +32,11 @@ type Adder struct {
 }
 
 // NewAdder adds to a stream of the Redis at the address, host:port, whose
-// appendfsync should be always. The client is as it is made by default.
-func NewAdder(address string) *Adder {
+// appendfsync should be always, over a number of connections; 0 for the client's
+// default.
+func NewAdder(address string, connections int) *Adder {
 	return &Adder{client: goredis.NewClient(&goredis.Options{
-		Addr: address, MaxRetries: -1,
+		Addr: address, MaxRetries: -1, PoolSize: connections,
 		MaintNotificationsConfig: &maintnotifications.Config{Mode: maintnotifications.ModeDisabled},
 	})}
 }

@@ -109,7 +109,7 @@ func (o *benchAckOptions) run(ctx context.Context, stdout, stderr io.Writer) err
 		return fmt.Errorf("make data folder: %w", err)
 	}
 	defer os.RemoveAll(dir)
-	o.config.Dir, o.config.Secret = dir, benchSecret
+	o.config.Dir, o.config.Secret = dir, ack.Secret
 	start := func(kind string) (*ack.Target, error) {
 		return startTarget(ctx, kind, filepath.Join(dir, kind), stderr)
 	}

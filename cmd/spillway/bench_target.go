@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bufio"
 	"context"
 	"encoding/json"
 	"errors"
@@ -10,7 +9,6 @@ import (
 	"log/slog"
 	"net"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"time"
 
@@ -23,18 +21,14 @@ import (
 	"spillway/ingest"
 )
 
-// benchSecret is the app secret of receivers that are measured. They listen on
-// loopback, and what they hold is made up.
-const benchSecret = "a secret for measuring only"
+// benchSecret is the app secret of receivers that are measured.
+const benchSecret = ack.Secret
 
 // benchStreamSecret is long enough to sign tokens.
 const benchStreamSecret = benchSecret + ", 32 bytes or more"
 
 // anyPort listens on one that is free.
 const anyPort = "127.0.0.1:0"
-
-// benchAddresses is what a target prints once it listens.
-type benchAddresses struct{ Public, Admin string }
 
 // startTarget runs a receiver of a kind as a process of its own over a new
 // folder, and the Redis it needs beside it with its data in the same folder.
@@ -44,20 +38,24 @@ func startTarget(ctx context.Context, kind, data string, stderr io.Writer) (*ack
 	}
 	args := []string{"bench", "target", "--kind", kind, "--data", data}
 	if !ack.NeedsRedis(kind) {
-		return runTarget(ctx, args, stderr, func() error { return os.RemoveAll(data) })
+		target, err := runTarget(ctx, args, stderr, func() error { return os.RemoveAll(data) })
+		if err == nil {
+			target.Dispatches = ack.Dispatches(kind)
+		}
+		return target, err
 	}
 	server, err := localredis.Start(ctx, benchRedis(kind, data))
 	if err != nil {
 		return nil, err
 	}
-	redis := &ack.Redis{Client: server.Client(), PID: server.PID()}
+	client := server.Client()
 	target, err := runTarget(ctx, append(args, "--redis", server.Addr()), stderr, func() error {
-		return errors.Join(redis.Client.Close(), server.Stop(), os.RemoveAll(data))
+		return errors.Join(client.Close(), server.Stop(), os.RemoveAll(data))
 	})
 	if err != nil {
 		return nil, err
 	}
-	target.Redis = redis
+	target.Redis, target.ServerPID, target.Dispatches = client, server.PID(), ack.Dispatches(kind)
 	return target, nil
 }
 
@@ -75,42 +73,18 @@ func benchRedis(kind, data string) localredis.Options {
 // runTarget runs this program with the arguments until it is stopped; clear then
 // removes what is left of it.
 func runTarget(ctx context.Context, args []string, stderr io.Writer, clear func() error) (*ack.Target, error) {
-	cmd, stdin, stdout, err := launchTarget(ctx, args, stderr)
+	self, err := os.Executable()
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("find this program: %w", err), clear())
+	}
+	process, err := ack.Launch(ctx, self, args, stderr)
 	if err != nil {
 		return nil, errors.Join(err, clear())
 	}
-	stop := func() error {
-		_ = stdin.Close() // which tells it to end
-		return errors.Join(cmd.Wait(), clear())
-	}
-	var a benchAddresses
-	line, err := bufio.NewReader(stdout).ReadBytes('\n')
-	if err == nil {
-		err = json.Unmarshal(line, &a)
-	}
-	if err != nil {
-		return nil, errors.Join(fmt.Errorf("it does not listen: %w", err), stop())
-	}
-	return &ack.Target{Public: a.Public, Admin: a.Admin, PID: cmd.Process.Pid, Stop: stop}, nil
-}
-
-// launchTarget starts this program with pipes at both its ends.
-func launchTarget(ctx context.Context, args []string, stderr io.Writer) (*exec.Cmd, io.Closer, io.Reader, error) {
-	self, err := os.Executable()
-	if err != nil {
-		return nil, nil, nil, fmt.Errorf("find this program: %w", err)
-	}
-	cmd := exec.CommandContext(ctx, self, args...)
-	cmd.Stderr = stderr
-	stdin, err := cmd.StdinPipe()
-	if err != nil {
-		return nil, nil, nil, err
-	}
-	stdout, err := cmd.StdoutPipe()
-	if err != nil {
-		return nil, nil, nil, err
-	}
-	return cmd, stdin, stdout, cmd.Start()
+	return &ack.Target{
+		Public: process.Public, Admin: process.Admin, PID: process.PID,
+		Stop: func() error { return errors.Join(process.Stop(), clear()) },
+	}, nil
 }
 
 // newBenchTargetCommand is the other side of runTarget.
@@ -131,7 +105,7 @@ func newBenchTargetCommand() *cobra.Command {
 				_, _ = io.Copy(io.Discard, cmd.InOrStdin())
 			}()
 			listening := func(public, admin net.Addr) {
-				_ = json.NewEncoder(cmd.OutOrStdout()).Encode(benchAddresses{public.String(), admin.String()})
+				_ = json.NewEncoder(cmd.OutOrStdout()).Encode(ack.Addresses{Public: public.String(), Admin: admin.String()})
 			}
 			logger, err := newLogger(cmd.ErrOrStderr(), "text", "warn")
 			if err != nil {
@@ -173,7 +147,7 @@ func beTarget(ctx context.Context, kind string, cfg config.Config, logger *slog.
 		}
 		return errors.Join(listenOnly(ctx, cfg, registry, file, logger, listening), file.Close())
 	case ack.XADD:
-		adder := ack.NewAdder(cfg.Redis.Addrs[0])
+		adder := ack.NewAdder(cfg.Redis.Addrs[0], 0)
 		return errors.Join(listenOnly(ctx, cfg, registry, adder, logger, listening), adder.Close())
 	case ack.GroupedXADD:
 		stream, err := ack.NewStream(cfg.Redis.Addrs[0], registry)

@@ -47,11 +47,11 @@ func checkSamples(t *testing.T, kind string, samples []ack.Sample) {
 		t.Errorf("%s: %d samples of 1 round", kind, len(samples))
 	}
 	for _, s := range samples {
-		if s.Rate <= 0 || s.P50 <= 0 || s.ProcessorPerMillion <= 0 {
+		if s.Rate <= 0 || s.P50 <= 0 || s.ProcessorPerMillion <= 0 || s.Memory < 1<<20 {
 			t.Errorf("%s: no measurement: %+v", kind, s)
 		}
-		if ack.NeedsRedis(kind) != (s.RedisPerMillion > 0) {
-			t.Errorf("%s: its Redis used %v s a million", kind, s.RedisPerMillion)
+		if ack.NeedsRedis(kind) != (s.ServerPerMillion > 0) {
+			t.Errorf("%s: its Redis used %v s a million", kind, s.ServerPerMillion)
 		}
 		if ack.Syncs(kind) != (s.RecordsPerSync >= 1) {
 			t.Errorf("%s: %v records a sync", kind, s.RecordsPerSync)

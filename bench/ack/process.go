@@ -1,0 +1,67 @@
+package ack
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os/exec"
+)
+
+// Secret is the app secret of receivers that are measured. They listen on
+// loopback, and what they hold is made up.
+const Secret = "a secret for measuring only"
+
+// Addresses are what a receiver that is measured prints once it listens, as JSON
+// on one line: host:port.
+type Addresses struct{ Public, Admin string }
+
+// Process is a receiver that runs as a process of its own until its standard
+// input ends.
+type Process struct {
+	Addresses
+	PID   int
+	cmd   *exec.Cmd
+	stdin io.Closer
+}
+
+// Launch starts a program that is such a receiver and waits until it listens. It
+// is killed when ctx ends.
+func Launch(ctx context.Context, program string, args []string, stderr io.Writer) (*Process, error) {
+	cmd := exec.CommandContext(ctx, program, args...)
+	cmd.Stderr = stderr
+	stdin, err := cmd.StdinPipe()
+	if err != nil {
+		return nil, err
+	}
+	stdout, err := cmd.StdoutPipe()
+	if err != nil {
+		return nil, err
+	}
+	if err := cmd.Start(); err != nil {
+		return nil, fmt.Errorf("start receiver: %w", err)
+	}
+	p := &Process{PID: cmd.Process.Pid, cmd: cmd, stdin: stdin}
+	line, err := bufio.NewReader(stdout).ReadBytes('\n')
+	if err == nil {
+		err = json.Unmarshal(line, &p.Addresses)
+	}
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("it does not listen: %w", err), p.Stop())
+	}
+	return p, nil
+}
+
+// Stop lets it end, and waits for that.
+func (p *Process) Stop() error {
+	_ = p.stdin.Close() // which tells it to end
+	return p.cmd.Wait()
+}
+
+// Wait waits for one that was killed.
+func (p *Process) Wait() {
+	_ = p.cmd.Wait() // says that it was killed
+	_ = p.stdin.Close()
+}
