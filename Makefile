@@ -11,7 +11,7 @@ COMMIT  := $(shell git rev-parse HEAD 2>/dev/null || echo unknown)
 LDFLAGS := -X main.version=$(VERSION) -X main.commit=$(COMMIT)
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test test-full check fuzz bench soak race-needs redis-needs chromium-needs
+.PHONY: help run build test test-full check fuzz bench soak race-needs redis-needs chromium-needs postgres-needs postgres-missing
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -22,18 +22,21 @@ run: build ## build, and start a receiver on loopback with secrets of its own
 build: ## build bin/spillway
 	$(GO) build -buildvcs=false -trimpath -ldflags '$(LDFLAGS)' -o bin/spillway ./cmd/spillway
 
-test: race-needs redis-needs chromium-needs ## the tests, with the race detector, under ten minutes
+test: race-needs redis-needs chromium-needs postgres-missing ## the tests, with the race detector, under ten minutes
 	CGO_ENABLED=1 $(GO) test -race -timeout 9m ./...
 	$(GO) test -count=1 -run Alloc ./... # the race detector allocates on its own
+	cd bench/peers && CGO_ENABLED=1 $(GO) test -race -timeout 5m ./...
 
-test-full: race-needs redis-needs chromium-needs ## everything: the long tests too, under an hour
+test-full: race-needs redis-needs chromium-needs postgres-needs ## everything: the long tests too, under an hour
 	SPILLWAY_TEST_FULL=1 CGO_ENABLED=1 $(GO) test -race -count=1 -timeout 55m ./...
+	cd bench/peers && SPILLWAY_TEST_FULL=1 CGO_ENABLED=1 $(GO) test -race -count=1 -timeout 5m ./...
 
 check: ## gofmt, go vet, staticcheck
 	@unformatted=$$(gofmt -l .) || exit 1; \
 	if [ -n "$$unformatted" ]; then echo "not formatted, run gofmt -w on:"; echo "$$unformatted"; exit 1; fi
 	$(GO) vet ./...
 	$(GO) run $(STATICCHECK) ./...
+	cd bench/peers && $(GO) vet ./... && $(GO) run $(STATICCHECK) ./...
 
 fuzz: ## every fuzz target for FUZZTIME (10s)
 	@set -euo pipefail; found=0; \
@@ -45,8 +48,9 @@ fuzz: ## every fuzz target for FUZZTIME (10s)
 	done; \
 	echo "$$found fuzz targets ran"; [ "$$found" -gt 0 ]
 
-bench: build ## what an acknowledgement costs, beside the same without a log
-	bin/spillway bench ack
+bench: build ## Spillway beside what people use instead, and its campaigns: bench/RESULTS.md
+	cd bench/peers && $(GO) build -o ../../bin/peers .
+	bin/peers --spillway bin/spillway --keep bin/campaigns --out bench/RESULTS.md
 
 soak: ## a load for SOAKTIME (1h) with kill -9 now and then: nothing lost, nothing grows
 	SPILLWAY_SOAK=$(SOAKTIME) $(GO) test -count=1 -timeout 0 -v -run '^TestSoak$$' ./cmd/spillway
@@ -99,3 +103,19 @@ chromium-needs:
 	  echo "brew install --cask google-chrome); the tests start it without a window." >&2; \
 	  exit 1; \
 	fi
+
+# The peers' tests start a PostgreSQL of their own. It is large, so only test-full
+# installs it; where there is none, make test says that it is not tested.
+postgres-needs:
+	@$(debian); \
+	missing() { ! ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 && ! command -v initdb >/dev/null; }; \
+	if missing; then debian postgresql && update-rc.d postgresql disable; fi; \
+	if missing; then \
+	  echo "make test-full needs postgres and initdb." >&2; \
+	  echo "Install them (apt-get install postgresql, apk add postgresql, dnf install postgresql-server, brew install postgresql)." >&2; \
+	  exit 1; \
+	fi
+
+postgres-missing:
+	@ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || command -v initdb >/dev/null || \
+	  echo "NOT TESTED: the benchmark's PostgreSQL peer, since postgres and initdb are not installed; make test-full installs them."

@@ -60,8 +60,9 @@ func (p *Process) Stop() error {
 	return p.cmd.Wait()
 }
 
-// Wait waits for one that was killed.
-func (p *Process) Wait() {
-	_ = p.cmd.Wait() // says that it was killed
+// Kill ends it with SIGKILL.
+func (p *Process) Kill() {
+	_ = p.cmd.Process.Kill() // or it has ended
+	_ = p.cmd.Wait()         // says that it was killed
 	_ = p.stdin.Close()
 }

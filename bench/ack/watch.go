@@ -21,7 +21,8 @@ import (
 const (
 	batchRecords = "spillway_log_commit_records"
 	lagSeconds   = "spillway_dispatch_lag_seconds"
-	logRecords   = "spillway_log_unreleased_records"
+	// UnreleasedRecords is 0 where a receiver that dispatches is level.
+	UnreleasedRecords = "spillway_log_unreleased_records"
 )
 
 const (
@@ -141,10 +142,10 @@ func (w *watch) settle(ctx context.Context, limit time.Duration) error {
 		if err != nil {
 			return err
 		}
-		if families[logRecords] == nil {
-			return fmt.Errorf("no series %s", logRecords)
+		if families[UnreleasedRecords] == nil {
+			return fmt.Errorf("no series %s", UnreleasedRecords)
 		}
-		if largest(families[logRecords]) == 0 {
+		if largest(families[UnreleasedRecords]) == 0 {
 			return nil
 		}
 		select {

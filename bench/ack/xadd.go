@@ -58,6 +58,31 @@ func addCommand(w *ingest.Webhook) []any {
 	return []any{"xadd", streamKey, "maxlen", "~", mostEntries(len(w.Body)), "*", "body", w.Body}
 }
 
+// readEntries is how many entries are read of a stream at a time.
+const readEntries = 1000
+
+// ReadStream gives the body of each webhook that an Adder or a Stream has added, in
+// their order; it is valid during the call.
+func ReadStream(ctx context.Context, client *goredis.Client, each func(body []byte)) error {
+	for from := "-"; ; {
+		entries, err := client.XRangeN(ctx, streamKey, from, "+", readEntries).Result()
+		if err != nil {
+			return fmt.Errorf("read stream: %w", err)
+		}
+		for _, e := range entries {
+			body, ok := e.Values["body"].(string)
+			if !ok || len(e.Values) != 1 {
+				return fmt.Errorf("read stream: entry %s is no webhook", e.ID)
+			}
+			each([]byte(body))
+		}
+		if len(entries) < readEntries {
+			return nil
+		}
+		from = "(" + entries[len(entries)-1].ID
+	}
+}
+
 // Stream is the same in its best form: all that wait go as one pipeline within
 // MULTI and EXEC. A plain pipeline costs several syncs, one for each 16 to 32 KiB
 // that Redis reads of a connection at a time; a transaction is executed at its

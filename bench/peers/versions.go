@@ -1,0 +1,58 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os/exec"
+	"runtime"
+	"strings"
+
+	"spillway/bench/peers/results"
+	"spillway/bench/peers/server"
+	"spillway/dispatch/store/redis/localredis"
+)
+
+// versions are those of all that is measured; what is not installed has none.
+func (o *options) versions(ctx context.Context) ([]results.Version, error) {
+	spillway, err := firstLine(ctx, o.spillway, "version")
+	if err != nil {
+		return nil, fmt.Errorf("ask spillway for its version: %w", err)
+	}
+	versions := []results.Version{
+		{Name: "Spillway", Version: spillway},
+		{Name: "Go", Version: runtime.Version()},
+		{Name: "NATS server", Version: server.NATSVersion},
+	}
+	if path, err := localredis.Find(); err == nil {
+		redis, err := firstLine(ctx, path, "--version")
+		if err != nil {
+			return nil, fmt.Errorf("ask redis-server for its version: %w", err)
+		}
+		versions = append(versions, results.Version{Name: "Redis", Version: redis})
+	}
+	if _, err := server.FindPostgres(); err == nil {
+		postgres, err := server.PostgresVersion(ctx)
+		if err != nil {
+			return nil, fmt.Errorf("ask postgres for its version: %w", err)
+		}
+		versions = append(versions, results.Version{Name: "PostgreSQL", Version: postgres})
+	}
+	return versions, nil
+}
+
+func firstLine(ctx context.Context, program string, args ...string) (string, error) {
+	out, err := exec.CommandContext(ctx, program, args...).Output()
+	line, _, _ := strings.Cut(string(out), "\n")
+	return line, err
+}
+
+// quoted puts empty arguments, and those with spaces, in quotes.
+func quoted(args []string) []string {
+	quoted := make([]string, len(args))
+	for i, arg := range args {
+		if quoted[i] = arg; arg == "" || strings.ContainsAny(arg, " \t\n'") {
+			quoted[i] = "'" + strings.ReplaceAll(arg, "'", `'\''`) + "'"
+		}
+	}
+	return quoted
+}
