@@ -90,6 +90,7 @@ func newReceiverCommand() *cobra.Command {
 	cmd.Flags().StringVar(&cfg.Kind, "kind", "", "what keeps the webhooks")
 	cmd.Flags().StringVar(&cfg.Data, "data", "", "the `folder` for its data")
 	cmd.Flags().StringVar(&cfg.Server, "server", "", "the `address` of its server")
+	cmd.Flags().IntVar(&cfg.Streams, "streams", 0, "the `number` of NATS streams")
 	return cmd
 }
 

@@ -12,8 +12,18 @@ import (
 
 	"spillway/bench/ack"
 	"spillway/bench/load"
-	"spillway/bench/peers/peer"
 )
+
+// Receiver is one that runs.
+type Receiver interface {
+	// Public is where it takes webhooks, host:port.
+	Public() string
+	// Kill ends all its processes with SIGKILL at once, Restart starts them anew.
+	Kill() error
+	Restart(ctx context.Context) error
+	// Kept gives each webhook that it kept, or what was made of it.
+	Kept(ctx context.Context, each func(webhook []byte)) error
+}
 
 // Config says how it is loaded.
 type Config struct {
@@ -35,8 +45,8 @@ func (l Loss) Share() float64 { return float64(l.Lost) / float64(max(1, l.Acked)
 // loadLimit bounds the load where the kill does not end it.
 const loadLimit = time.Minute
 
-// Measure loads a peer, kills it and counts. It leaves it running anew.
-func Measure(ctx context.Context, cfg Config, r *peer.Running) (Loss, error) {
+// Measure loads a receiver, kills it and counts. It leaves it running anew.
+func Measure(ctx context.Context, cfg Config, r Receiver) (Loss, error) {
 	campaign, err := load.NewCampaign(cfg.Body, ack.Secret, r.Public())
 	if err != nil {
 		return Loss{}, err
@@ -59,7 +69,7 @@ func Measure(ctx context.Context, cfg Config, r *peer.Running) (Loss, error) {
 }
 
 // loadAndKill gives the serials that were acked.
-func loadAndKill(ctx context.Context, cfg Config, r *peer.Running, campaign *load.Campaign) (map[uint64]struct{}, error) {
+func loadAndKill(ctx context.Context, cfg Config, r Receiver, campaign *load.Campaign) (map[uint64]struct{}, error) {
 	var mu sync.Mutex
 	acked := map[uint64]struct{}{} // under mu until the load has ended
 	campaign.OnAck(func(serial uint64) {

@@ -29,6 +29,7 @@ type Peer struct {
 	// spillway is the kind of Spillway's own target, receiver that of the others.
 	spillway, receiver string
 	server             kind
+	streams            int // of NATS
 }
 
 // kind is what keeps the webhooks of a receiver.
@@ -63,10 +64,10 @@ var All = []Peer{
 		What: "Spillway without dispatching: it keeps webhooks, as the peers below do"},
 	{Name: Spillway, spillway: ack.Serve, Durable: true, Survives: power,
 		What: "all of Spillway: it also decodes, deduplicates, orders and streams every event, on the same cores"},
-	{Name: "nats-always", receiver: receiver.NATS, server: natsAlways, Durable: true, Survives: power,
-		What: "NATS JetStream, one stream in files, `sync_interval: always`; PublishMsgAsync with its acknowledgement awaited"},
-	{Name: "nats-default", receiver: receiver.NATS, server: natsDefault, Survives: killOnly + "up to 2 minutes of acks",
-		What: "the same with the default `sync_interval` of 2 minutes"},
+	{Name: "nats-always", receiver: receiver.NATS, server: natsAlways, streams: 8, Durable: true, Survives: power,
+		What: "NATS JetStream, `sync_interval: always`; PublishMsgAsync with its acknowledgement awaited, to 8 streams in turn, since it syncs each message of a stream by itself and so takes more with several"},
+	{Name: "nats-default", receiver: receiver.NATS, server: natsDefault, streams: 1, Survives: killOnly + "up to 2 minutes of acks",
+		What: "the same with the default `sync_interval` of 2 minutes, and one stream, since it gains nothing with several"},
 	{Name: "xadd-always", receiver: receiver.XADD, server: redisAlways, Durable: true, Survives: power,
 		What: "one Redis XADD a webhook, `appendfsync always`, over 128 connections"},
 	{Name: "xadd-grouped-always", receiver: receiver.GroupedXADD, server: redisAlways, Durable: true, Survives: power, Rare: true,
@@ -77,8 +78,8 @@ var All = []Peer{
 		What: "one INSERT a webhook into PostgreSQL, `synchronous_commit=on`, prepared, over a pool of 64 connections on a Unix socket; `shared_buffers=256MB`, `max_wal_size=4GB`"},
 	{Name: "nethttp-fsync", receiver: receiver.NetHTTP, Durable: true, Survives: power,
 		What: "net/http, a file, and one fsync a request, of which many run at once"},
-	{Name: "memory", receiver: receiver.Memory, Survives: "nothing: neither kill -9 nor power loss",
-		What: "a queue in memory of up to 100,000 webhooks that are acked at once; a goroutine decodes them and appends each event to a file, which is not synced"},
+	{Name: "memory", receiver: receiver.Memory, Survives: "nothing: what waits in memory is lost",
+		What: "a queue in memory of up to a million webhooks that are acked at once; a goroutine decodes them and appends each event to a file, which is not synced"},
 }
 
 // Names are those of All.

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"syscall"
 
 	"spillway/bench/ack"
@@ -89,7 +90,7 @@ func orNil[S server.Server](s S, err error) (server.Server, error) {
 }
 
 func (r *Running) startFront(ctx context.Context) (err error) {
-	program, args := r.programs.Self, []string{ReceiverCommand, "--kind", r.receiver, "--data", r.data(), "--server", r.address()}
+	program, args := r.programs.Self, []string{ReceiverCommand, "--kind", r.receiver, "--data", r.data(), "--server", r.address(), "--streams", strconv.Itoa(r.streams)}
 	if r.spillway != "" {
 		program, args = r.programs.Spillway, []string{"bench", "target", "--kind", r.spillway, "--data", r.data()}
 	} else if err := os.MkdirAll(r.data(), 0o700); err != nil {
@@ -166,7 +167,7 @@ func (r *Running) Kept(ctx context.Context, each func(webhook []byte)) error {
 	if r.spillway != "" {
 		return r.keptBySpillway(ctx, each)
 	}
-	return receiver.Kept(ctx, receiver.Config{Kind: r.receiver, Data: r.data(), Server: r.address()}, each)
+	return receiver.Kept(ctx, receiver.Config{Kind: r.receiver, Data: r.data(), Server: r.address(), Streams: r.streams}, each)
 }
 
 // longestLine bounds a webhook in `spillway log cat`.

@@ -14,7 +14,7 @@ import (
 )
 
 // queueSize is how many webhooks may wait; beyond it the next one's ack waits too.
-const queueSize = 100_000
+const queueSize = 1_000_000
 
 // queue is what most receivers do: the ack comes from memory, and a goroutine
 // processes what it has acked. Here it decodes the webhook and appends each event

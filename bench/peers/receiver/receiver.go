@@ -42,6 +42,8 @@ type Config struct {
 	Data string
 	// Server is the address of what keeps them for the others.
 	Server string
+	// Streams is how many streams NATS has.
+	Streams int
 }
 
 const (
@@ -62,7 +64,7 @@ func (c Config) file() string { return filepath.Join(c.Data, "webhooks") }
 func (c Config) keeper(ctx context.Context, reg prometheus.Registerer) (keeper, error) {
 	switch c.Kind {
 	case NATS:
-		return newJetStream(ctx, c.Server)
+		return newJetStream(ctx, c.Server, c.Streams)
 	case XADD:
 		return ack.NewAdder(c.Server, redisConnections), nil
 	case GroupedXADD:
@@ -127,7 +129,7 @@ func ignoreClosed(err error) error {
 func Kept(ctx context.Context, cfg Config, each func(webhook []byte)) error {
 	switch cfg.Kind {
 	case NATS:
-		return readJetStream(ctx, cfg.Server, each)
+		return readJetStream(ctx, cfg.Server, cfg.Streams, each)
 	case XADD, GroupedXADD:
 		client := goredis.NewClient(&goredis.Options{Addr: cfg.Server})
 		return errors.Join(ack.ReadStream(ctx, client, each), client.Close())

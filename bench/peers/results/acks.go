@@ -30,7 +30,7 @@ var figures = []figure{
 	{"p99", func(s ack.Sample) float64 { return float64(s.P99) }, latency, false},
 	{"p99.9", func(s ack.Sample) float64 { return float64(s.P999) }, latency, false},
 	{"CPU s/million", func(s ack.Sample) float64 { return s.ProcessorPerMillion + s.ServerPerMillion }, oneDigit, false},
-	{"memory, MiB", func(s ack.Sample) float64 { return float64(s.Memory) / (1 << 20) }, whole, false},
+	{"resident, MiB", func(s ack.Sample) float64 { return float64(s.Memory) / (1 << 20) }, whole, false},
 }
 
 func rate(s ack.Spread) string {
@@ -140,10 +140,12 @@ func winners(out io.Writer, c *ack.Case, peers []peer.Peer) {
 		var best []string
 		for _, f := range figures {
 			if name := f.best(c, peers, group.durable); name != "" {
-				best = append(best, f.name+" "+name)
+				best = append(best, f.name+": "+name)
 			}
 		}
-		fmt.Fprintf(out, "Best of %s: %s.\n\n", group.of, strings.Join(best, ", "))
+		if len(best) > 0 {
+			fmt.Fprintf(out, "Best of %s: %s.\n\n", group.of, strings.Join(best, "; "))
+		}
 	}
 }
 
@@ -155,21 +157,21 @@ func goals(out io.Writer, c *ack.Case, peers []peer.Peer) {
 			return p.Name == peer.Paused || p.Name == peer.Spillway || p.Rare && !rare
 		})
 		base := figures[0].best(c, others, true)
-		if base == "" || rare && !slices.ContainsFunc(others, func(p peer.Peer) bool { return p.Rare }) {
+		if base == "" || !c.Has(peer.Paused) && !c.Has(peer.Spillway) || rare && !slices.ContainsFunc(others, func(p peer.Peer) bool { return p.Rare }) {
 			continue
 		}
-		group := "in use"
+		group := "that people run"
 		if rare {
 			group = "of all here"
 		}
-		fmt.Fprintf(out, "Goal: %.1f times the best durable peer %s, %s:", durableGoal, group, base)
+		var reached []string
 		for _, ours := range []string{peer.Paused, peer.Spillway} {
 			if c.Has(ours) {
 				r := c.Ratio(ours, base)
-				fmt.Fprintf(out, " %s %s, %s;", ours, r, met(r.Median >= durableGoal))
+				reached = append(reached, fmt.Sprintf("%s %s, %s", ours, r, met(r.Median >= durableGoal)))
 			}
 		}
-		fmt.Fprint(out, "\n\n")
+		fmt.Fprintf(out, "Goal: %.1f times the best durable peer %s, %s: %s.\n\n", durableGoal, group, base, strings.Join(reached, "; "))
 	}
 }
 

@@ -110,13 +110,13 @@ func goalsOf(c *campaign.Result) []goal {
 		}
 	case burstPreset:
 		burst, recovery, ok := recovered(c.Series)
-		measured := fmt.Sprintf("burst %d s, normal after %d s", burst, recovery)
+		measured := fmt.Sprintf("burst of %d s, normal %d s after its begin", burst, recovery)
 		if !ok {
-			measured = fmt.Sprintf("burst %d s, never normal again", burst)
+			measured = fmt.Sprintf("burst of %d s, never normal again", burst)
 		}
 		return []goal{
 			{"no rejection", thousands(float64(c.Rejected)), c.Rejected == 0},
-			{fmt.Sprintf("delivery normal within %d lengths of the burst", recoveryGoal), measured, ok && recovery <= recoveryGoal*burst},
+			{fmt.Sprintf("delivery normal within %d lengths of the burst, from its begin", recoveryGoal), measured, ok && recovery <= recoveryGoal*burst},
 		}
 	}
 	return nil
