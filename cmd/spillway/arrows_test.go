@@ -54,7 +54,7 @@ var testArrows = map[string][]string{
 	"bench/ack":                {"dispatch/store/redis/localredis"},
 	"bench/report":             {"bench/browser"},
 	"bench/campaign":           {"dispatch/meta"},
-"dispatch":                 {"dispatch/store/embedded", "dispatch/store/storetest"},
+	"dispatch":                 {"dispatch/store/embedded", "dispatch/store/storetest"},
 	"dispatch/store/embedded":  {"dispatch/store/storetest"},
 	"dispatch/store/redis":     {"dispatch/store/storetest", "dispatch/store/redis/localredis"},
 	"dispatch/store/storetest": {"dispatch/store/embedded"},

@@ -3,7 +3,6 @@ package results
 import (
 	"bytes"
 	"flag"
-	"fmt"
 	"os"
 	"path/filepath"
 	"testing"
@@ -64,7 +63,7 @@ func testPage() *Page {
 				Verdict: campaign.Verdict{Passed: true, Warnings: []string{"the generator was late"}},
 			},
 			{
-				Preset: "burst10x", Seconds: 5, Rejected: 1, Lost: 2, Series: series("1 1 9 9 1! 1"),
+				Preset: "burst10x", Seconds: 5, Rejected: 1, Lost: 2, Burst: &campaign.Burst{Seconds: 2, NormalSeconds: .1, RecoveredAfter: 1},
 				Verdict: campaign.Verdict{Breaches: []string{"2 events are lost", "1 post was rejected"}},
 			},
 		},
@@ -104,39 +103,19 @@ func TestLittle(t *testing.T) {
 	golden(t, "little.md", page)
 }
 
-// series makes seconds of a campaign: posts in each, with ! where delivery is late.
-func series(text string) (points []campaign.Point) {
-	for second, word := range bytes.Fields([]byte(text)) {
-		point := campaign.Point{Second: second}
-		if _, err := fmt.Sscan(string(bytes.TrimSuffix(word, []byte("!"))), &point.Sent); err != nil {
-			panic(err)
-		}
-		if bytes.HasSuffix(word, []byte("!")) {
-			point.DeliveryP99 = .26
-		}
-		points = append(points, point)
-	}
-	return points
-}
-
-func TestRecovered(t *testing.T) {
-	for text, want := range map[string]struct {
-		burst, recovery int
-		ok              bool
+func TestRecovery(t *testing.T) {
+	for _, c := range []struct {
+		burst *campaign.Burst
+		met   bool
 	}{
-		"":                        {0, 0, false},
-		"2 2 2 2":                 {0, 0, false}, // no burst
-		"2 2 20 20 2 2 2":         {2, 0, true},
-		"2 2 20! 20! 2 2 2":       {2, 2, true},
-		"2 2 20 20! 2! 2 2":       {2, 3, true},
-		"2 2 20 20! 2 2! 2":       {2, 4, true}, // normal for a second only
-		"2 2 20 20! 2! 2! 2!":     {2, 5, false},
-		"2! 2! 20 20 2 2":         {2, 0, true}, // late before it
-		"2 2 20 4 20! 2 2 2 2 2!": {3, 8, false},
+		{nil, false},
+		{&campaign.Burst{Seconds: 10, RecoveredAfter: -1}, false},
+		{&campaign.Burst{Seconds: 10}, true},
+		{&campaign.Burst{Seconds: 10, RecoveredAfter: 10}, true},
+		{&campaign.Burst{Seconds: 10, RecoveredAfter: 11}, false},
 	} {
-		burst, recovery, ok := recovered(series(text))
-		if burst != want.burst || recovery != want.recovery || ok != want.ok {
-			t.Errorf("%q: %d, %d, %v, want %+v", text, burst, recovery, ok, want)
+		if g := recoveryOf(c.burst); g.met != c.met {
+			t.Errorf("%+v: %+v", c.burst, g)
 		}
 	}
 }
