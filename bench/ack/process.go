@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"os/exec"
+	"time"
 )
 
 // Secret is the app secret of receivers that are measured. They listen on
@@ -27,6 +28,10 @@ type Process struct {
 	stdin io.Closer
 }
 
+// listenWithin bounds the wait until a receiver listens, which may have a log to
+// recover.
+const listenWithin = 2 * time.Minute
+
 // Launch starts a program that is such a receiver and waits until it listens. It
 // is killed when ctx ends.
 func Launch(ctx context.Context, program string, args []string, stderr io.Writer) (*Process, error) {
@@ -44,6 +49,8 @@ func Launch(ctx context.Context, program string, args []string, stderr io.Writer
 		return nil, fmt.Errorf("start receiver: %w", err)
 	}
 	p := &Process{PID: cmd.Process.Pid, cmd: cmd, stdin: stdin}
+	hangs := time.AfterFunc(listenWithin, func() { _ = cmd.Process.Kill() })
+	defer hangs.Stop()
 	line, err := bufio.NewReader(stdout).ReadBytes('\n')
 	if err == nil {
 		err = json.Unmarshal(line, &p.Addresses)

@@ -11,22 +11,21 @@ import (
 	"spillway/dispatch/event"
 )
 
-// resumeWindow is how far before the loss of a connection events may lie that
-// come again over the next one: a reader resumes a little before its place, and
-// tells by their uids what it had.
-const resumeWindow = 10 * time.Second
-
 // entry is one event that a webhook shall cause. Times are since the campaign
 // began; 0 is not yet.
 type entry struct {
 	// due is when its webhook was first due, sent when it was first posted, acked
 	// when it was first answered 200, seen when the event came first.
 	due, sent, acked, seen time.Duration
-	// uid is of the event, in short; session the connection it last came over.
-	uid     uint64
-	session int32
-	kind    kind
-	bulk    bool
+	// uid is of the event, in short; session the connection it last came over;
+	// recounted is whether it came when all was read once more; doubled whether it
+	// was counted as such.
+	uid       uint64
+	session   int32
+	recounted bool
+	doubled   bool
+	kind      kind
+	bulk      bool
 	// message is which of the recipient's messages it is of.
 	message uint8
 }
@@ -41,13 +40,13 @@ type ledger struct {
 	first   []int32
 	// uids tell which entry has one: no two events may share it.
 	uids map[uint64]int32
-	// acked is the entries in the order of their acks, but for those from its
+	// unseen are the entries in the order of their acks, but for those from its
 	// start that were seen.
 	unseen []int32
-	// session counts connections of the subscription; lost is when the last one
-	// was lost.
+	// session counts connections of the subscription, and readings.
 	session int32
-	lost    time.Duration
+	// recounting is while all is read once more.
+	recounting bool
 
 	expected, seen, duplicated, outOfOrder int64
 	// missing is how many were acked and not seen.
@@ -115,18 +114,26 @@ func (l *ledger) ack(w *webhook, now time.Duration) {
 	})
 }
 
-// connected tells that the subscription has another connection, and disconnected
-// that it lost one.
+// connected tells that the subscription has another connection.
 func (l *ledger) connected() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.session++
 }
 
-func (l *ledger) disconnected(now time.Duration) {
+// reconnected is whether it had more than one.
+func (l *ledger) reconnected() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.lost = now
+	return l.session > 1
+}
+
+// recount tells that all events are read once more, over one connection.
+func (l *ledger) recount() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.session++
+	l.recounting = true
 }
 
 // Event is what a subscription gives.
@@ -176,7 +183,7 @@ func (l *ledger) seeEntry(number int, ok bool, k kind, message uint8, uid uuid.U
 			continue
 		}
 		if e.seen != 0 {
-			l.again(e, uid, now)
+			l.again(e, uid)
 			return 0, false
 		}
 		l.fresh(i, l.entries[from:to], uid, now)
@@ -185,10 +192,17 @@ func (l *ledger) seeEntry(number int, ok bool, k kind, message uint8, uid uuid.U
 	return 0, false
 }
 
-// again counts what came before. It may come again where a reader resumes.
-func (l *ledger) again(e *entry, uid uuid.UUID, now time.Duration) {
-	resumed := e.session != l.session && e.seen >= l.lost-resumeWindow
-	if short(uid) != e.uid || !resumed {
+// again counts what came before. It may come again over another connection, for a
+// reader resumes a little before its place, but not twice over one. What came twice
+// over two is told from that when all is read once more.
+func (l *ledger) again(e *entry, uid uuid.UUID) {
+	once := e.session != l.session
+	if l.recounting {
+		once = !e.recounted
+		e.recounted = true
+	}
+	if (short(uid) != e.uid || !once) && !e.doubled {
+		e.doubled = true
 		l.duplicated++
 	}
 	e.session = l.session
@@ -196,7 +210,7 @@ func (l *ledger) again(e *entry, uid uuid.UUID, now time.Duration) {
 
 func (l *ledger) fresh(i int32, siblings []entry, uid uuid.UUID, now time.Duration) {
 	e := &l.entries[i]
-	e.seen, e.session, e.uid = max(now, 1), l.session, short(uid)
+	e.seen, e.session, e.uid, e.recounted = max(now, 1), l.session, short(uid), l.recounting
 	l.seen++
 	if e.acked != 0 {
 		l.missing--
@@ -238,7 +252,7 @@ func (l *ledger) backlog(now time.Duration) (events int64, lag time.Duration) {
 		n++
 	}
 	if l.unseen = l.unseen[n:]; len(l.unseen) > 0 {
-		lag = now - l.entries[l.unseen[0]].acked
+		lag = max(0, now-l.entries[l.unseen[0]].acked)
 	}
 	return l.missing, lag
 }

@@ -43,8 +43,15 @@ type meter struct {
 	// deliveries are of events.
 	deliveries latencies
 	inFlight   int64
-	over       int64 // posts that took more than a second, or were not answered
-	lastSeen   time.Time
+	// over are acks that took more than a second, excused posts that were not
+	// answered since the receiver had been killed.
+	over, excused int64
+	// clock is set before the first post. The receiver was last killed at killedAt,
+	// and is down, or was until upAt.
+	clock          clock
+	down           bool
+	killedAt, upAt time.Duration
+	lastSeen       time.Time
 }
 
 func newMeter() *meter {
@@ -65,18 +72,23 @@ func (m *meter) posting(late time.Duration) {
 	behind.MaxSeconds = max(behind.MaxSeconds, late.Seconds())
 }
 
-// answered counts an answer, or with status 0 that none came; first is whether
-// it is the first ack of its webhook.
-func (m *meter) answered(status int, latency time.Duration, first bool) {
+// answered counts an answer to a post that was due and sent at these times, or
+// with status 0 that none came; first is whether it is the first ack of its webhook.
+func (m *meter) answered(status int, due, sent, now time.Duration, first bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.inFlight--
 	switch {
 	case status == 0:
 		m.total.Unanswered++
+		if m.total.Kills > 0 && now >= m.killedAt && (m.down || sent <= m.upAt) {
+			m.excused++
+		}
 		return
 	case status == http.StatusOK:
-		m.acks.record(latency)
+		if m.acks.record(now - due); now-due > second {
+			m.over++
+		}
 		if first {
 			m.total.Acked++
 			m.at.Acked++
@@ -86,9 +98,6 @@ func (m *meter) answered(status int, latency time.Duration, first bool) {
 		m.at.Rejected++
 	}
 	m.total.Answers[status]++
-	if latency > second {
-		m.over++
-	}
 }
 
 func (m *meter) redelivering() {
@@ -119,11 +128,26 @@ func (m *meter) quiet() time.Duration {
 	return time.Since(m.lastSeen)
 }
 
-func (m *meter) killed() {
+// killing tells that the receiver is about to be killed, restarted that it runs
+// again.
+func (m *meter) killing() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.total.Kills++
-	m.at.Killed = true
+	m.at.Killed, m.down, m.killedAt = true, true, m.clock.now()
+}
+
+func (m *meter) restarted() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.down, m.upAt = false, m.clock.now()
+}
+
+// reconnected tells that events can come again: until then it was not quiet.
+func (m *meter) reconnected() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.lastSeen = time.Now()
 }
 
 // tick ends a second.
@@ -169,11 +193,12 @@ func (m *meter) result() *Result {
 	r.AckDistribution, r.DeliveryDistribution = distribution(m.acks.all), distribution(m.deliveries.all)
 	if r.Sent > 0 {
 		r.BehindSchedule.Share = float64(r.BehindSchedule.Posts) / float64(r.Sent)
-		over := m.over
-		if r.Kills == 0 { // while it is dead it cannot answer, and that is its killer's doing
-			over += r.Unanswered
+		// What is rejected fast does not make the others faster, and who is dead
+		// cannot answer.
+		unanswered := r.Unanswered - m.excused
+		if all := r.Answers[http.StatusOK] + unanswered; all > 0 {
+			r.OverSecond = float64(m.over+unanswered) / float64(all)
 		}
-		r.OverSecond = float64(over) / float64(r.Sent)
 	}
 	return &r
 }

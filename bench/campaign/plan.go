@@ -149,7 +149,7 @@ func (p *plan) drawSize() int {
 		return 1
 	}
 	most := math.Log(float64(p.cfg.Batch))
-	return min(p.cfg.Batch, 2+int(math.Exp(p.draws.Float64()*most))-1)
+	return min(p.cfg.Batch, 1+int(math.Exp(p.draws.Float64()*most)))
 }
 
 func (p *plan) close(i int, due time.Duration) *webhook {
@@ -174,7 +174,8 @@ func (c *Config) redelivery(number int) (after time.Duration, again bool) {
 }
 
 // retryDelay is how long after attempt n, from 0, the same body is sent again:
-// a second, twice as long each time, a minute at most, and half of it by chance.
+// a second, twice as long each time up to a minute, and by chance half of that less
+// or more.
 func (c *Config) retryDelay(number, attempt int) time.Duration {
 	r := rand.New(rand.NewPCG(c.Seed, math.MaxUint64-1-uint64(number)-uint64(attempt+1)<<32))
 	base := min(math.Ldexp(1, attempt), 60)

@@ -201,7 +201,7 @@ func TestRecovery(t *testing.T) {
 	s := Shape{Rate: 1, Ramp: time.Second, BurstFactor: 10, BurstAt: 4 * time.Second, BurstLength: 2 * time.Second}
 	series := func(p99s ...float64) (points []Point) {
 		for i, p := range p99s {
-			points = append(points, Point{Second: i, DeliveryP99: p})
+			points = append(points, Point{Second: i, Seen: 1, DeliveryP99: p})
 		}
 		return points
 	}
@@ -216,6 +216,11 @@ func TestRecovery(t *testing.T) {
 		if b := recovery(s, c.series); b == nil || b.RecoveredAfter != c.want || b.NormalSeconds != .2 || b.From != 4 {
 			t.Errorf("%s: %+v", name, b)
 		}
+	}
+	stalled := series(9, .1, .1, .1, 1, 1, 0, 0, 0)
+	stalled[7].Lag = 2
+	if b := recovery(s, stalled); b.RecoveredAfter != -1 {
+		t.Errorf("nothing comes: %+v", b)
 	}
 	if b := recovery(s, series(1, 1, 1)); b != nil {
 		t.Errorf("a campaign that was cut short: %+v", b)

@@ -33,7 +33,12 @@ func recovery(s Shape, series []Point) *Burst {
 	}
 	var before []float64
 	for _, p := range series[held:from] {
-		before = append(before, p.DeliveryP99)
+		if p.Seen > 0 {
+			before = append(before, p.DeliveryP99)
+		}
+	}
+	if len(before) == 0 {
+		return nil
 	}
 	slices.Sort(before)
 	b := &Burst{
@@ -42,7 +47,8 @@ func recovery(s Shape, series []Point) *Burst {
 	}
 	good := 0
 	for _, p := range series[until:] {
-		if good++; p.DeliveryP99 > b.NormalSeconds {
+		// Where nothing comes that should, delivery is not normal.
+		if good++; max(p.DeliveryP99, p.Lag) > b.NormalSeconds {
 			good = 0
 		}
 		if good == calm {

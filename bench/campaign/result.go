@@ -51,7 +51,9 @@ type Result struct {
 	// DeliverySeconds from the time a webhook was first due to each of its events.
 	AckSeconds      Quantiles `json:"ack_seconds"`
 	DeliverySeconds Quantiles `json:"delivery_seconds"`
-	// OverSecond is the share of posts that were not answered within a second.
+	// OverSecond is the share of posts that were not answered within a second, of
+	// those that were acked or not answered at all; what was not answered by a
+	// receiver that had been killed does not count.
 	OverSecond     float64        `json:"over_one_second"`
 	BehindSchedule BehindSchedule `json:"behind_schedule"`
 	// GeneratorCPU and ReceiverCPU are processor seconds; the receiver's is known
@@ -81,7 +83,7 @@ type Quantiles struct {
 
 // BehindSchedule tells how well the generator kept its own schedule.
 type BehindSchedule struct {
-	// Posts are those that began more than Tolerance after they were due.
+	// Posts are those that began more than 10 ms after they were due.
 	Posts int64 `json:"posts"`
 	// Share is of all posts.
 	Share float64 `json:"share"`

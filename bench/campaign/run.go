@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net/url"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -36,12 +38,20 @@ type Subscription interface {
 	Name() string
 }
 
+// Rereader is a Subscription that can read all events since Follow began once
+// more. Where connections were lost it tells what is kept twice from what only came
+// twice, as it may over two connections.
+type Rereader interface {
+	Reread(ctx context.Context, see func(Event)) error
+}
+
 // Sink takes what a subscription reads.
 type Sink interface {
 	// Ready tells that events are read from now on; again after each Lost.
 	Ready()
-	// Lost tells that a connection was lost: what was read of late may come again.
-	Lost()
+	// Lost tells that a connection, or an attempt at one, was lost and why: what was
+	// read of late may come again.
+	Lost(error)
 	See(Event)
 }
 
@@ -50,6 +60,8 @@ const (
 	readyWithin = 30 * time.Second
 	// linger is how long doubles are waited for once all has come.
 	linger = 2 * time.Second
+	// rereadWithin bounds reading all once more.
+	rereadWithin = 5 * time.Minute
 	// progressEvery is how often progress is told.
 	progressEvery = 200 * time.Millisecond
 )
@@ -73,6 +85,9 @@ func Run(ctx context.Context, cfg Config, receiver Receiver, progress func(Progr
 	used := r.used()
 	err = r.campaign(ctx, followed, progress)
 	stop()
+	if err == nil {
+		err = r.reread(ctx)
+	}
 	var cut string
 	switch broken := (*brokenError)(nil); {
 	case errors.As(err, &broken):
@@ -83,6 +98,21 @@ func Run(ctx context.Context, cfg Config, receiver Receiver, progress func(Progr
 		return nil, err
 	}
 	return r.result(used, cut), nil
+}
+
+// reread counts what is kept twice, where that cannot be told otherwise.
+func (r *running) reread(ctx context.Context) error {
+	again, can := r.receiver.Subscription.(Rereader)
+	if !can || !r.ledger.reconnected() {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, rereadWithin)
+	defer cancel()
+	r.ledger.recount()
+	if err := again.Reread(ctx, r.See); err != nil {
+		return &brokenError{"the events could not be read once more", err}
+	}
+	return nil
 }
 
 // brokenError is a subscription that ended, or a receiver that did not start
@@ -101,16 +131,21 @@ type running struct {
 	run      uint64
 	ready    chan struct{}
 	once     sync.Once
-	clock    clock
-	ledger   *ledger
-	meter    *meter
-	sender   *sender
+	// begun is set once clock is; nothing of ours comes before.
+	begun  atomic.Bool
+	clock  clock
+	ledger *ledger
+	meter  *meter
+	sender *sender
+
+	mu sync.Mutex
+	// lost is why a connection was lost last; under mu.
+	lost error
 }
 
 func newRunning(cfg Config, receiver Receiver) *running {
-	r := &running{cfg: cfg, receiver: receiver, run: uint64(time.Now().UnixNano()), ready: make(chan struct{}), meter: newMeter()}
+	r := &running{cfg: cfg, receiver: receiver, run: rand.Uint64(), ready: make(chan struct{}), meter: newMeter()}
 	r.ledger = newLedger(r.run, cfg.Recipients)
-	r.clock = clock{time.Now()}
 	plan := newPlan(&r.cfg, r.run)
 	plan.begun = r.ledger.add
 	r.sender = &sender{
@@ -123,14 +158,22 @@ func newRunning(cfg Config, receiver Receiver) *running {
 // Ready, Lost and See make it the Sink of its subscription.
 func (r *running) Ready() {
 	r.ledger.connected()
+	r.meter.reconnected()
 	r.once.Do(func() { close(r.ready) })
 }
 
 // Lost: see Sink.
-func (r *running) Lost() { r.ledger.disconnected(r.clock.now()) }
+func (r *running) Lost(err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.lost = err
+}
 
 // See: see Sink.
 func (r *running) See(e Event) {
+	if !r.begun.Load() {
+		return
+	}
 	if latency, own := r.ledger.see(e, r.clock.now()); own {
 		r.meter.delivered(latency)
 	}
@@ -139,10 +182,10 @@ func (r *running) See(e Event) {
 // follow begins the subscription. The channel gives why it ended; stop waits for
 // it, and may be called again.
 func (r *running) follow(ctx context.Context) (ended <-chan error, stop func(), err error) {
-	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	following, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	done := make(chan error, 1)
 	var group sync.WaitGroup
-	group.Go(func() { done <- r.receiver.Subscription.Follow(ctx, r) })
+	group.Go(func() { done <- r.receiver.Subscription.Follow(following, r) })
 	stop = func() {
 		cancel()
 		group.Wait()
@@ -151,8 +194,12 @@ func (r *running) follow(ctx context.Context) (ended <-chan error, stop func(), 
 	case <-r.ready:
 		return done, stop, nil
 	case err = <-done:
+	case <-ctx.Done():
+		err = ctx.Err()
 	case <-time.After(readyWithin):
-		err = fmt.Errorf("no events can be read after %s", readyWithin)
+		r.mu.Lock()
+		err = fmt.Errorf("no events can be read after %s: %w", readyWithin, r.lost)
+		r.mu.Unlock()
 	}
 	stop()
 	return nil, nil, fmt.Errorf("subscribe: %w", err)
@@ -164,6 +211,8 @@ func (r *running) campaign(ctx context.Context, followed <-chan error, progress 
 	defer cancel(nil)
 	r.clock.began = time.Now()
 	r.sender.clock = r.clock
+	r.meter.clock = r.clock
+	r.begun.Store(true)
 	var group sync.WaitGroup
 	ticking, stopTicking := context.WithCancel(context.Background())
 	group.Go(func() { r.tick(ticking, progress) })
@@ -179,11 +228,13 @@ func (r *running) campaign(ctx context.Context, followed <-chan error, progress 
 		case <-ticking.Done():
 		}
 	})
+	var killing sync.WaitGroup
 	if r.cfg.KillEvery > 0 {
-		group.Go(func() { r.kill(sending, cancel) })
+		killing.Go(func() { r.kill(sending, cancel) })
 	}
 	err := r.sender.send(ctx)
 	sent()
+	killing.Wait()
 	if err == nil {
 		err = r.settle(ctx)
 	}
@@ -201,20 +252,22 @@ func (r *running) kill(ctx context.Context, cancel context.CancelCauseFunc) {
 		case <-ctx.Done():
 			return
 		}
-		r.meter.killed()
+		r.meter.killing()
 		if err := r.receiver.Kill(context.WithoutCancel(ctx)); err != nil {
 			cancel(&brokenError{"the receiver did not start again", err})
 			return
 		}
+		r.sender.restarts.Add(1)
+		r.meter.restarted()
 	}
 }
 
 // settle waits until all that was acked has come and no more does, or nothing
 // has come for too long.
 func (r *running) settle(ctx context.Context) error {
-	for {
+	for began := time.Now(); ; {
 		missing, _ := r.ledger.backlog(r.clock.now())
-		quiet := r.meter.quiet()
+		quiet := min(r.meter.quiet(), time.Since(began))
 		if missing == 0 && quiet >= linger || quiet >= r.cfg.Settle {
 			return nil
 		}
@@ -275,7 +328,9 @@ func (r *running) result(before usage, cut string) *Result {
 	res.Began, res.Seconds = r.clock.began.UTC(), r.clock.now().Seconds()
 	res.Webhooks = int64(r.sender.plan.webhooks)
 	res.Unacked = res.Webhooks - res.Acked
-	res.Burst = recovery(r.cfg.Shape, res.Series)
+	if r.cfg.Shape.at(r.cfg.Recipients-1) > r.cfg.Shape.BurstAt+r.cfg.Shape.BurstLength {
+		res.Burst = recovery(r.cfg.Shape, res.Series)
+	}
 	res.Verdict = judge(res, cut)
 	return res
 }

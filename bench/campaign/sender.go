@@ -4,14 +4,12 @@ import (
 	"container/heap"
 	"context"
 	"crypto/tls"
-	"errors"
 	"fmt"
-	"io"
 	"net"
 	"net/http"
 	"net/url"
 	"sync"
-	"syscall"
+	"sync/atomic"
 	"time"
 
 	"github.com/valyala/fasthttp"
@@ -23,6 +21,8 @@ const (
 	// answerTimeout is how long an answer is waited for. Meta does not say how long
 	// it waits; others have seen 3 to 10 s.
 	answerTimeout = 10 * time.Second
+	// maxIdle is below the 5 s after which some servers close a connection.
+	maxIdle = 3 * time.Second
 	// sameAnswers from the start are taken for a mistake in the call.
 	sameAnswers = 20
 )
@@ -44,6 +44,8 @@ type outcome struct {
 	post
 	status int
 	err    error
+	// at is when it came.
+	at time.Duration
 }
 
 // sender posts the webhooks of a plan, each at its time, and again what was not
@@ -59,6 +61,9 @@ type sender struct {
 	ledger *ledger
 	meter  *meter
 
+	// restarts counts those of the receiver: connections of before are dead.
+	restarts atomic.Int64
+
 	posts    chan post
 	outcomes chan outcome
 	group    sync.WaitGroup
@@ -68,6 +73,8 @@ type sender struct {
 	planned  *webhook
 	resend   postHeap
 	inFlight int
+	// ended is when the last webhook was first posted.
+	ended time.Duration
 	// same is how many answers from the start were like the first, which was first.
 	same  int
 	first outcome
@@ -81,11 +88,16 @@ func (c clock) now() time.Duration { return time.Since(c.began) }
 // send posts until all is acked or given up, or ctx ends.
 func (s *sender) send(ctx context.Context) error {
 	s.posts = make(chan post)
-	s.outcomes = make(chan outcome, s.cfg.Connections) // a worker never waits for the loop
+	s.outcomes = make(chan outcome, s.cfg.Connections)
 	s.planned = s.plan.take()
 	err := s.loop(ctx)
 	close(s.posts)
-	s.group.Wait()
+	go func() {
+		s.group.Wait()
+		close(s.outcomes)
+	}()
+	for range s.outcomes { // of posts that were under way
+	}
 	return err
 }
 
@@ -93,6 +105,9 @@ func (s *sender) loop(ctx context.Context) error {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
+		if err := s.settleAll(); err != nil {
+			return err
+		}
 		p, more := s.next()
 		if !more && s.inFlight == 0 {
 			return nil
@@ -137,6 +152,7 @@ func (s *sender) taken(p post) {
 		heap.Pop(&s.resend)
 	} else {
 		s.planned = s.plan.take()
+		s.ended = s.clock.now()
 	}
 	s.inFlight++
 }
@@ -154,19 +170,27 @@ func (s *sender) hand(ctx context.Context, p post) error {
 		number := s.workers
 		s.group.Go(func() { s.work(number) })
 	}
+	select {
+	case s.posts <- p:
+		s.taken(p)
+	case o := <-s.outcomes:
+		return s.settle(o) // what is due first may be another by now
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	return nil
+}
+
+// settleAll takes the outcomes that are there.
+func (s *sender) settleAll() error {
 	for {
 		select {
-		case s.posts <- p:
-			s.taken(p)
-			return nil
 		case o := <-s.outcomes:
 			if err := s.settle(o); err != nil {
 				return err
 			}
-			// What is due first may be another by now.
+		default:
 			return nil
-		case <-ctx.Done():
-			return ctx.Err()
 		}
 	}
 }
@@ -177,21 +201,22 @@ func (s *sender) settle(o outcome) error {
 	if err := s.mistaken(o); err != nil {
 		return err
 	}
-	now := s.clock.now()
-	switch acked := o.status == http.StatusOK; {
-	case o.redelivery:
-	case acked:
-		if after, again := s.cfg.redelivery(o.webhook.number); again {
-			heap.Push(&s.resend, post{webhook: o.webhook, due: now + after, redelivery: true, worker: o.worker})
-			s.meter.redelivering()
+	acked := o.status == http.StatusOK
+	next := post{webhook: o.webhook, redelivery: o.redelivery, worker: o.worker}
+	switch after, again := s.cfg.redelivery(o.webhook.number); {
+	case acked && again && !o.redelivery:
+		next.due, next.redelivery = o.at+after, true
+		s.meter.redelivering()
+	case !acked:
+		next.due, next.attempt = o.at+s.cfg.retryDelay(o.webhook.number, o.attempt), o.attempt+1
+		if next.due > max(s.until, s.ended)+s.cfg.RetryFor {
+			return nil
 		}
+		s.meter.retrying()
 	default:
-		due := now + s.cfg.retryDelay(o.webhook.number, o.attempt)
-		if due <= s.until+s.cfg.RetryFor {
-			heap.Push(&s.resend, post{webhook: o.webhook, due: due, attempt: o.attempt + 1, worker: o.worker})
-			s.meter.retrying()
-		}
+		return nil
 	}
+	heap.Push(&s.resend, next)
 	return nil
 }
 
@@ -203,14 +228,8 @@ func (s *sender) mistaken(o outcome) error {
 	if s.same == 0 {
 		s.first = o
 	}
-	hints := map[int]string{
-		0:                           "is the receiver running at " + s.target.Host + "?",
-		http.StatusUnauthorized:     "does it take Meta's webhooks?",
-		http.StatusForbidden:        "is it the app secret of the receiver?",
-		http.StatusNotFound:         "is it the URL of the webhooks?",
-		http.StatusMethodNotAllowed: "is it the URL of the webhooks?",
-	}
-	hint, wrong := hints[o.status]
+	passing := o.status == http.StatusRequestTimeout || o.status == http.StatusTooManyRequests
+	wrong := o.status == 0 || o.status >= 300 && o.status < 500 && !passing
 	if !wrong || o.status != s.first.status {
 		s.same = -1
 		return nil
@@ -218,16 +237,20 @@ func (s *sender) mistaken(o outcome) error {
 	if s.same++; s.same < sameAnswers {
 		return nil
 	}
-	if o.status == 0 {
-		return fmt.Errorf("the first %d webhooks got no answer: %w: %s", s.same, o.err, hint)
+	switch o.status {
+	case 0:
+		return fmt.Errorf("the first %d webhooks got no answer: %w: is the receiver running at %s?", s.same, o.err, s.target.Host)
+	case http.StatusForbidden:
+		return fmt.Errorf("the first %d webhooks were answered 403: is it the app secret of the receiver?", s.same)
 	}
-	return fmt.Errorf("the first %d webhooks were answered %d: %s", s.same, o.status, hint)
+	return fmt.Errorf("the first %d webhooks were answered %d: is %s the URL of the webhooks?", s.same, o.status, s.target)
 }
 
 // work posts over one connection.
 func (s *sender) work(number int) {
 	client := s.client()
 	defer client.CloseIdleConnections()
+	restarts := s.restarts.Load()
 	w := &writer{cfg: s.cfg, run: s.run, began: s.clock.began}
 	request, response := fasthttp.AcquireRequest(), fasthttp.AcquireResponse()
 	defer fasthttp.ReleaseRequest(request)
@@ -236,8 +259,9 @@ func (s *sender) work(number int) {
 	request.Header.SetContentType("application/json")
 	request.SetRequestURI(s.target.String())
 	for p := range s.posts {
-		if p.worker == number {
+		if now := s.restarts.Load(); p.worker == number || now != restarts {
 			client.CloseIdleConnections()
+			restarts = now
 		}
 		p.worker = number
 		body := w.write(p.webhook)
@@ -248,23 +272,23 @@ func (s *sender) work(number int) {
 }
 
 func (s *sender) post(client *fasthttp.HostClient, request *fasthttp.Request, response *fasthttp.Response, p post) outcome {
-	now := s.clock.now()
-	s.ledger.posting(p.webhook, now)
-	s.meter.posting(now - p.due)
+	sent := s.clock.now()
+	s.ledger.posting(p.webhook, sent)
+	s.meter.posting(sent - p.due)
 	o := outcome{post: p}
 	if o.err = client.Do(request, response); o.err == nil {
 		o.status = response.StatusCode()
 	}
-	now = s.clock.now()
+	o.at = s.clock.now()
 	if o.status == http.StatusOK {
-		s.ledger.ack(p.webhook, now)
+		s.ledger.ack(p.webhook, o.at)
 	}
-	s.meter.answered(o.status, now-p.due, o.status == http.StatusOK && !p.redelivery)
+	s.meter.answered(o.status, p.due, sent, o.at, o.status == http.StatusOK && !p.redelivery)
 	return o
 }
 
-// client has one connection, and tries once more where that was closed while it
-// was idle.
+// client has one connection, which is not kept idle for as long as a server may
+// take to close it. What fails is not hidden by a second try.
 func (s *sender) client() *fasthttp.HostClient {
 	secure := s.target.Scheme == "https"
 	address := s.target.Host
@@ -276,14 +300,10 @@ func (s *sender) client() *fasthttp.HostClient {
 		address = net.JoinHostPort(s.target.Hostname(), port)
 	}
 	return &fasthttp.HostClient{
-		Addr: address, Name: "spillway-bench", IsTLS: secure,
+		Addr: address, Name: "spillway-bench", IsTLS: secure, DialDualStack: true,
 		TLSConfig: &tls.Config{ServerName: s.target.Hostname(), MinVersion: tls.VersionTLS12},
 		MaxConns:  1, ReadTimeout: answerTimeout, WriteTimeout: answerTimeout,
-		MaxIdleConnDuration: time.Minute, MaxResponseBodySize: 1 << 20,
-		MaxIdemponentCallAttempts: 2,
-		RetryIfErr: func(_ *fasthttp.Request, _ int, err error) (bool, bool) {
-			return false, errors.Is(err, io.EOF) || errors.Is(err, syscall.EPIPE) || errors.Is(err, syscall.ECONNRESET)
-		},
+		MaxIdleConnDuration: maxIdle, MaxResponseBodySize: 1 << 20, MaxIdemponentCallAttempts: 1,
 	}
 }
 

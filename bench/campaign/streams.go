@@ -65,6 +65,9 @@ func (s Streams) ends(ctx context.Context) ([]string, error) {
 	if err := json.Unmarshal(text, &layout); err != nil {
 		return nil, fmt.Errorf("read layout: %w", err)
 	}
+	if layout.Partitions < 1 {
+		return nil, fmt.Errorf("read layout: key %s:layout names no partitions", s.Prefix)
+	}
 	places := make([]string, layout.Partitions)
 	for i := range places {
 		last, err := s.Client.XRevRangeN(ctx, s.stream(i), "+", "-", 1).Result()

@@ -92,7 +92,7 @@ func TestVerdict(t *testing.T) {
 				panic(http.ErrAbortHandler)
 			}
 			return false
-		}}, "", nil},
+		}}, "took more than a second or got no answer", func(r *Result) bool { return r.Unanswered > 20 && r.Unacked == 0 }},
 		"loses its subscriber": {&faulty{ends: 50}, "the subscription ended", nil},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -122,7 +122,7 @@ func TestMistakenCall(t *testing.T) {
 		t.Errorf("wrong secret: %v", err)
 	}
 	unserved := receiver
-	unserved.Subscription = WebSocket{URL: "ws" + strings.TrimPrefix(receiver.URL.String(), "http"), Token: "one"}
+	unserved.Subscription = &WebSocket{URL: "ws" + strings.TrimPrefix(receiver.URL.String(), "http"), Token: "one"}
 	if _, err := Run(t.Context(), quick(), unserved, func(Progress) {}); err == nil || !strings.Contains(err.Error(), "subscribe: ") {
 		t.Errorf("nothing to subscribe to: %v", err)
 	}
@@ -165,6 +165,7 @@ func TestJudge(t *testing.T) {
 		{"lost", func(r *Result) { r.Lost = 1 }, 1, 0},
 		{"doubled and out of order", func(r *Result) { r.Duplicated, r.OutOfOrder = 1, 1 }, 2, 0},
 		{"never acked", func(r *Result) { r.Unacked = 1 }, 1, 0},
+		{"never killed", func(r *Result) { r.KillEvery = 5 }, 1, 0},
 		{"slow", func(r *Result) { r.AckSeconds.P50 = 0.251 }, 1, 0},
 		{"slow tail", func(r *Result) { r.OverSecond = 0.011 }, 1, 0},
 		{"generator late", func(r *Result) { r.BehindSchedule.Share = 0.02 }, 0, 1},

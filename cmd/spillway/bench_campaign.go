@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/url"
 	"os"
+	"strconv"
 	"strings"
 	"time"
 
@@ -55,8 +56,8 @@ runs against any receiver, and leaves there the messages and contacts of made-up
 customers. Secrets that are not given are those of SPILLWAY_APP_SECRET and
 SPILLWAY_JWT_SECRET, or of DATA/dev.env. With --redis events are read from the
 streams in Redis, and a receiver of its own keeps them there, under a prefix that is
-removed afterwards; SPILLWAY_REDIS_MASTER, _USERNAME, _PASSWORD and, with --url,
-_PREFIX are heeded.
+removed afterwards; SPILLWAY_REDIS_MASTER, _USERNAME, _PASSWORD, _DB and, with --url,
+_PREFIX are heeded, TLS is not spoken.
 
 Presets:
   small     2,000 recipients, 200 messages a second
@@ -108,8 +109,9 @@ func (o *campaignOptions) run(ctx context.Context, cmd *cobra.Command) error {
 	job.note("seed %d: %d recipients, %v messages a second, against %s", cfg.Seed, cfg.Recipients, cfg.Shape.Rate, o.receiverName())
 	result, err := campaign.Run(ctx, cfg, receiver, newCampaignProgress(job).show)
 	job.clear()
-	if err = errors.Join(err, closeReceiver()); err != nil {
-		return fmt.Errorf("bench campaign: %w", err)
+	closed := closeReceiver()
+	if err != nil {
+		return fmt.Errorf("bench campaign: %w", errors.Join(err, closed))
 	}
 	result.Receiver, result.Version = o.receiverName(), currentBuild().Version
 	if result.Preset = o.preset; cmd.Flags().Changed("recipients") || cmd.Flags().Changed("rate") {
@@ -118,10 +120,13 @@ func (o *campaignOptions) run(ctx context.Context, cmd *cobra.Command) error {
 	if err := o.print(cmd.OutOrStdout(), result); err != nil {
 		return err
 	}
-	if !result.Verdict.Passed {
-		return errDidNotHold
+	switch {
+	case ctx.Err() != nil:
+		return errors.Join(errInterrupted, closed)
+	case !result.Verdict.Passed:
+		return errors.Join(errDidNotHold, closed)
 	}
-	return nil
+	return closed
 }
 
 func (o *campaignOptions) print(out io.Writer, result *campaign.Result) error {
@@ -146,6 +151,9 @@ func (o *campaignOptions) config(cmd *cobra.Command) (campaign.Config, error) {
 	}
 	if o.url != "" && o.killEvery != 0 {
 		return cfg, usageError("--kill-every is for a receiver of its own, not for that of --url")
+	}
+	if o.url == "" && o.appSecret+o.jwtSecret != "" {
+		return cfg, usageError("--app-secret and --jwt-secret are for the receiver of --url; one of its own has its own")
 	}
 	if err := cfg.Validate(); err != nil {
 		return cfg, usageError("%w", err)
@@ -184,26 +192,27 @@ func (o *campaignOptions) receiver(ctx context.Context, stderr io.Writer) (campa
 	if err != nil {
 		return r, nil, err
 	}
-	r.Subscription, err = socketOf(u, secret)
+	socket, err := socketOf(u, secret)
+	r.Subscription = socket
 	return r, func() error { return nil }, err
 }
 
 // socketOf is the WebSocket beside a callback URL.
-func socketOf(callback *url.URL, secret string) (campaign.WebSocket, error) {
+func socketOf(callback *url.URL, secret string) (*campaign.WebSocket, error) {
 	token, err := mintToken(secret, time.Now(), tailTokenTTL, stream.Claims{})
 	if err != nil {
-		return campaign.WebSocket{}, err
+		return nil, err
 	}
-	return campaign.WebSocket{URL: callback.Scheme + "://" + callback.Host + "/ws", Token: token}, nil
+	return &campaign.WebSocket{URL: callback.Scheme + "://" + callback.Host + "/ws", Token: token}, nil
 }
 
 func (o *campaignOptions) redisClient() goredis.UniversalClient {
 	goredis.SetLogger(&logging.VoidLogger{})
 	options := redisVariables(config.DefaultConfig())
+	const pool = 1024 // each partition is read over a connection of its own
 	return goredis.NewUniversalClient(&goredis.UniversalOptions{
-		Addrs: o.redis, MasterName: options.Master, Username: options.Username, Password: options.Password,
-		// Each partition is read over a connection of its own.
-		PoolSize: 2 * options.Partitions, ReadTimeout: 10 * time.Second,
+		Addrs: o.redis, MasterName: options.Master, Username: options.Username, Password: options.Password, DB: options.DB,
+		PoolSize: pool, ReadTimeout: 10 * time.Second,
 		MaintNotificationsConfig: &maintnotifications.Config{Mode: maintnotifications.ModeDisabled},
 	})
 }
@@ -212,5 +221,6 @@ func (o *campaignOptions) redisClient() goredis.UniversalClient {
 func redisVariables(cfg config.Config) config.Redis {
 	r := cfg.Redis
 	r.Master, r.Username, r.Password = os.Getenv("SPILLWAY_REDIS_MASTER"), os.Getenv("SPILLWAY_REDIS_USERNAME"), os.Getenv("SPILLWAY_REDIS_PASSWORD")
+	r.DB, _ = strconv.Atoi(os.Getenv("SPILLWAY_REDIS_DB"))
 	return r
 }

@@ -22,7 +22,8 @@ import (
 type ownTarget struct {
 	start func(ctx context.Context, public, admin string) (*ack.Target, error)
 
-	mu     sync.Mutex
+	mu sync.Mutex
+	// target is nil where it did not start again.
 	target *ack.Target
 	// used is the processor time, in seconds, of those that were killed.
 	used float64
@@ -58,7 +59,7 @@ func (o *campaignOptions) startReceiver(ctx context.Context, stderr io.Writer) (
 	end = func() error { return errors.Join(own.stop(), remove()) }
 	r.URL = &url.URL{Scheme: "http", Host: own.target.Public, Path: webhookPath}
 	r.Secret, r.Kill, r.Processor = benchSecret, own.kill, own.processor
-	if r.Subscription == nil {
+	if len(o.redis) == 0 {
 		if r.Subscription, err = socketOf(r.URL, benchStreamSecret); err != nil {
 			return r, nil, errors.Join(err, end())
 		}
@@ -71,34 +72,38 @@ func (o *campaignOptions) startReceiver(ctx context.Context, stderr io.Writer) (
 func (o *ownTarget) kill(ctx context.Context) error {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.used += processorOf(o.target)
+	o.used += o.processorLocked()
 	if err := syscall.Kill(o.target.PID, syscall.SIGKILL); err != nil {
 		return fmt.Errorf("kill receiver: %w", err)
 	}
-	_ = o.target.Stop() // it says that it was killed
-	next, err := o.start(ctx, o.target.Public, o.target.Admin)
-	if err != nil {
-		return err
-	}
-	o.target = next
-	return nil
+	killed := o.target
+	_ = killed.Stop() // it says that it was killed
+	var err error
+	o.target, err = o.start(ctx, killed.Public, killed.Admin)
+	return err
 }
 
 func (o *ownTarget) stop() error {
 	o.mu.Lock()
 	defer o.mu.Unlock()
+	if o.target == nil {
+		return nil
+	}
 	return o.target.Stop()
 }
 
 func (o *ownTarget) processor() float64 {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	return o.used + processorOf(o.target)
+	return o.used + o.processorLocked()
 }
 
-// processorOf is 0 where it cannot be read.
-func processorOf(t *ack.Target) float64 {
-	used, _ := ack.ProcessorTime(t.PID)
+// processorLocked is that of the one that runs; 0 where it cannot be read.
+func (o *ownTarget) processorLocked() float64 {
+	if o.target == nil {
+		return 0
+	}
+	used, _ := ack.ProcessorTime(o.target.PID)
 	return used
 }
 

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"os/signal"
 	"path/filepath"
 	"time"
 
@@ -98,6 +99,8 @@ func newBenchTargetCommand() *cobra.Command {
 		Hidden:  true,
 		Args:    noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			// An interrupt of the terminal is for the one that started it.
+			signal.Ignore(os.Interrupt)
 			ctx, stop := context.WithCancel(cmd.Context())
 			defer stop()
 			go func() {

@@ -27,13 +27,7 @@ func TestFirstSteps(t *testing.T) {
 	if len(pastes) != len(wants) {
 		t.Fatalf("the README has %d blocks of first steps, want %d", len(pastes), len(wants))
 	}
-	dir := t.TempDir()
-	if err := os.Mkdir(filepath.Join(dir, "bin"), 0o755); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.Symlink(buildBinary(t), filepath.Join(dir, "bin", "spillway")); err != nil {
-		t.Fatal(err)
-	}
+	dir := builtFolder(t)
 	serve := exec.Command(filepath.Join("bin", "spillway"), "serve", "--dev", "--log-format", "json")
 	serve.Dir = dir
 	serve.Env = append(os.Environ(), "SPILLWAY_LISTEN=127.0.0.1:0", "SPILLWAY_ADMIN=127.0.0.1:0")
@@ -68,4 +62,17 @@ func installed(programs ...string) bool {
 		}
 	}
 	return true
+}
+
+// builtFolder is a folder with bin/spillway in it, as `make build` leaves it.
+func builtFolder(t *testing.T) string {
+	t.Helper()
+	dir := t.TempDir()
+	if err := os.Mkdir(filepath.Join(dir, "bin"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink(buildBinary(t), filepath.Join(dir, "bin", "spillway")); err != nil {
+		t.Fatal(err)
+	}
+	return dir
 }

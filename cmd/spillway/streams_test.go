@@ -92,7 +92,7 @@ func readmeBlock(t *testing.T, mark, language string) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	found := regexp.MustCompile("(?s)<!-- " + mark + ": [a-z ]*by TestReadStreams -->\n```" + language + "\n(.*?)```").FindSubmatch(readme)
+	found := regexp.MustCompile("(?s)<!-- " + mark + ": [a-z ]*by [A-Za-z]+ -->\n```" + language + "\n(.*?)```").FindSubmatch(readme)
 	if found == nil {
 		t.Fatalf("the README has no block %s", mark)
 	}
