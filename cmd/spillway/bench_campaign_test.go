@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"spillway/bench/ack"
 	bench "spillway/bench/campaign"
 	"spillway/dispatch/store/redis/localredis"
 )
@@ -95,27 +96,12 @@ func TestBenchCampaignURL(t *testing.T) {
 // TestBenchCampaignFails: one that acks and dispatches nothing is found out.
 func TestBenchCampaignFails(t *testing.T) {
 	t.Parallel() // it waits more than it works
-	cmd := exec.Command(buildBinary(t), "bench", "target", "--kind", "paused", "--data", t.TempDir())
-	stdin, err := cmd.StdinPipe()
+	target, err := ack.Launch(t.Context(), buildBinary(t), []string{"bench", "target", "--kind", ack.Paused, "--data", t.TempDir()}, t.Output())
 	if err != nil {
 		t.Fatal(err)
 	}
-	stdout, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		_ = stdin.Close()
-		_ = cmd.Wait()
-	})
-	var at struct{ Public string }
-	if err := json.NewDecoder(stdout).Decode(&at); err != nil {
-		t.Fatal(err)
-	}
-	r, code, stderr := play(t, nil, "--url", "http://"+at.Public, "--app-secret", benchSecret, "--jwt-secret", benchStreamSecret, "--recipients", "50")
+	t.Cleanup(target.Kill)
+	r, code, stderr := play(t, nil, "--url", "http://"+target.Public, "--app-secret", benchSecret, "--jwt-secret", benchStreamSecret, "--recipients", "50")
 	if code != exitFailure || r.Verdict.Passed || r.Acked == 0 || r.Lost != r.EventsExpected || !strings.Contains(stderr, errDidNotHold.Error()) {
 		t.Errorf("exit code %d, %d acked, %d of %d lost, %+v\n%s", code, r.Acked, r.Lost, r.EventsExpected, r.Verdict, stderr)
 	}
