@@ -136,6 +136,18 @@ func (l *ledger) recount() {
 	l.recounting = true
 }
 
+// gone is how many of the events that came did not when all was read once more.
+func (l *ledger) gone() (events int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for i := range l.entries {
+		if e := &l.entries[i]; e.seen != 0 && !e.recounted {
+			events++
+		}
+	}
+	return events
+}
+
 // Event is what a subscription gives.
 type Event struct {
 	UID     uuid.UUID
@@ -186,6 +198,9 @@ func (l *ledger) seeEntry(number int, ok bool, k kind, message uint8, uid uuid.U
 			l.again(e, uid)
 			return 0, false
 		}
+		if l.recounting { // it is kept, and yet the subscriber did not get it
+			return 0, false
+		}
 		l.fresh(i, l.entries[from:to], uid, now)
 		return now - e.due, true
 	}
@@ -210,7 +225,7 @@ func (l *ledger) again(e *entry, uid uuid.UUID) {
 
 func (l *ledger) fresh(i int32, siblings []entry, uid uuid.UUID, now time.Duration) {
 	e := &l.entries[i]
-	e.seen, e.session, e.uid, e.recounted = max(now, 1), l.session, short(uid), l.recounting
+	e.seen, e.session, e.uid = max(now, 1), l.session, short(uid)
 	l.seen++
 	if e.acked != 0 {
 		l.missing--

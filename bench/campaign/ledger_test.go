@@ -52,6 +52,7 @@ func TestLedger(t *testing.T) {
 		"again over the next connection":  {[]string{"post sent", "ack sent", "see sent", "reconnect", "see sent"}, Result{EventsExpected: 1, EventsSeen: 1}},
 		"twice over the next connection":  {[]string{"post sent", "ack sent", "see sent", "reconnect", "see sent", "see sent"}, Result{EventsExpected: 1, EventsSeen: 1, Duplicated: 1}},
 		"kept once":                       {[]string{"post sent", "ack sent", "see sent", "reconnect", "see sent", "recount", "see sent"}, Result{EventsExpected: 1, EventsSeen: 1}},
+		"kept, and never sent":            {[]string{"post sent", "ack sent", "reconnect", "recount", "see sent"}, Result{EventsExpected: 1, Lost: 1}},
 		"kept twice":                      {[]string{"post sent", "ack sent", "see sent", "reconnect", "see sent", "recount", "see sent", "see sent"}, Result{EventsExpected: 1, EventsSeen: 1, Duplicated: 1}},
 		"kept twice, and doubled before":  {[]string{"post sent", "ack sent", "see sent", "see sent", "reconnect", "recount", "see sent", "see sent"}, Result{EventsExpected: 1, EventsSeen: 1, Duplicated: 1}},
 		"again under another uid":         {[]string{"post sent", "ack sent", "see sent", "reconnect", "rename sent"}, Result{EventsExpected: 1, EventsSeen: 1, Duplicated: 1}},

@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"spillway/bench/machine"
+	"spillway/dispatch/stream/client"
 )
 
 // Receiver is what a campaign is run against.
@@ -90,10 +91,10 @@ func Run(ctx context.Context, cfg Config, receiver Receiver, progress func(Progr
 	}
 	var cut string
 	switch broken := (*brokenError)(nil); {
-	case errors.As(err, &broken):
-		cut = broken.Error()
 	case ctx.Err() != nil:
 		cut = "the campaign was interrupted"
+	case errors.As(err, &broken):
+		cut = broken.Error()
 	case err != nil:
 		return nil, err
 	}
@@ -109,7 +110,15 @@ func (r *running) reread(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, rereadWithin)
 	defer cancel()
 	r.ledger.recount()
-	if err := again.Reread(ctx, r.See); err != nil {
+	err := again.Reread(ctx, r.See)
+	if trimmed := (*client.SinceError)(nil); errors.As(err, &trimmed) {
+		r.doubt = "connections were lost, and the receiver no longer keeps all events: what it kept twice may have been taken for what came twice"
+		return nil
+	}
+	if gone := r.ledger.gone(); err == nil && gone > 0 {
+		err = fmt.Errorf("%d that came before do not come again", gone)
+	}
+	if err != nil {
 		return &brokenError{"the events could not be read once more", err}
 	}
 	return nil
@@ -137,6 +146,8 @@ type running struct {
 	ledger *ledger
 	meter  *meter
 	sender *sender
+	// doubt is what could not be found out, if anything.
+	doubt string
 
 	mu sync.Mutex
 	// lost is why a connection was lost last; under mu.
@@ -331,6 +342,8 @@ func (r *running) result(before usage, cut string) *Result {
 	if r.cfg.Shape.at(r.cfg.Recipients-1) > r.cfg.Shape.BurstAt+r.cfg.Shape.BurstLength {
 		res.Burst = recovery(r.cfg.Shape, res.Series)
 	}
-	res.Verdict = judge(res, cut)
+	if res.Verdict = judge(res, cut); r.doubt != "" {
+		res.Verdict.Warnings = append(res.Verdict.Warnings, r.doubt)
+	}
 	return res
 }
