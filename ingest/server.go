@@ -140,6 +140,8 @@ func (s *Server) newHTTP() *fasthttp.Server {
 		WriteTimeout:    s.cfg.WriteTimeout,
 		ReadBufferSize:  headerBytes,
 		WriteBufferSize: answerBytes,
+		// Who takes a connection over closes it.
+		KeepHijackedConns: true,
 
 		// A body is awaited before the handler up to its limit or 8 KiB, whichever
 		// is less, in a buffer of that size. One byte is the least that can be

@@ -175,7 +175,11 @@ func (o *outlet) add(partition int, entry *store.Entry) {
 		return
 	}
 	o.last = k.cursor.mark(partition)
+	begin := len(o.buffer)
 	o.buffer = appendEvent(o.buffer, o.last, entry)
+	if k.request.deflate && len(o.buffer)-begin >= deflateFrom {
+		o.buffer = append(o.buffer[:begin], deflated(o.buffer[begin:])...)
+	}
 	k.unwritten++
 }
 

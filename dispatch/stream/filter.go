@@ -13,8 +13,11 @@ import (
 // filter is what a socket may see and wants to: the claims of its token and its
 // query, of which an event must pass both.
 type filter struct {
-	// key is the same for filters that decide the same.
+	// key is the same for filters that decide the same, for sockets that take the
+	// same frames.
 	key string
+	// deflate is true where the socket takes compressed frames.
+	deflate bool
 	// types are lists of patterns: one of each list must match. No list, no limit.
 	types [][]string
 	// phones and wabas are sorted; nil is no limit, empty lets nothing through.
@@ -33,6 +36,13 @@ func newFilter(claims *Claims, events, phones string) *filter {
 		f.phones = narrow(f.phones, wanted)
 	}
 	f.key = f.name()
+	return f
+}
+
+// forDeflate makes it the filter of sockets that take compressed frames.
+func (f *filter) forDeflate() *filter {
+	f.deflate = true
+	f.key = "z" + f.key
 	return f
 }
 

@@ -202,17 +202,3 @@ func holds(from []store.Place, bounds []store.Bounds, limit store.Place) bool {
 	}
 	return true
 }
-
-// announce sends positions to the live sockets until the server closes.
-func (s *Server) announce() {
-	ticker := time.NewTicker(s.cfg.PositionInterval)
-	defer ticker.Stop()
-	for {
-		select {
-		case <-ticker.C:
-			s.hub.announce()
-		case <-s.ctx.Done():
-			return
-		}
-	}
-}

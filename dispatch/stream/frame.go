@@ -10,35 +10,44 @@ import (
 	"spillway/dispatch/store"
 )
 
-// frame is one message as it goes over the wire, built once and shared by all
-// live sockets; nobody changes it. A text frame of a server, unmasked:
+// frame is one event on its way to the live sockets. It is encoded once, and once
+// more where sockets take compressed frames. A text frame of a server, unmasked:
 //
 //	81 LENGTH {"id":"…","uid":"…","type":"…","payload":{…}}
 //
 // LENGTH is one byte up to 125; 7e and two bytes up to 65,535; else 7f and eight.
+// A compressed one begins with c1.
 type frame struct {
-	wire []byte
-	mark mark
-	// entry is nil in a stream:position.
+	mark  mark
 	entry *store.Entry
 	facts facts
+
+	plain, deflated []byte
 }
 
-func newFrame(m mark, entry *store.Entry) *frame {
-	wire := make([]byte, 0, frameMax+len(entry.Type)+len(entry.Payload))
-	return &frame{wire: appendEvent(wire, m, entry), mark: m, entry: entry}
-}
-
-func positionFrame(m mark) *frame {
-	return &frame{wire: appendPosition(nil, m), mark: m}
+// wire is the frame as it goes over the wire; nobody changes it.
+func (f *frame) wire(deflate bool) []byte {
+	if f.plain == nil {
+		room := make([]byte, 0, frameMax+len(f.entry.Type)+len(f.entry.Payload))
+		f.plain = appendEvent(room, f.mark, f.entry)
+	}
+	if !deflate || len(f.plain) < deflateFrom {
+		return f.plain
+	}
+	if f.deflated == nil {
+		f.deflated = deflated(f.plain)
+	}
+	return f.deflated
 }
 
 const (
 	finalText    = 0x80 | websocket.TextMessage
 	finalControl = 0x80
 	uuidLength   = 36
+	// maxHeader is the longest header of a frame, in bytes.
+	maxHeader = 10
 	// frameMax bounds what a frame has beside the type and the payload.
-	frameMax = 10 + len(`{"id":"","uid":"","type":"","payload":}`) + markMax + uuidLength
+	frameMax = maxHeader + len(`{"id":"","uid":"","type":"","payload":}`) + markMax + uuidLength
 )
 
 // appendEvent adds the frame of an event.
@@ -88,6 +97,17 @@ func appendHeader(b []byte, length int) []byte {
 		return binary.BigEndian.AppendUint16(append(b, finalText, 126), uint16(length))
 	}
 	return binary.BigEndian.AppendUint64(append(b, finalText, 127), uint64(length))
+}
+
+// textOf is what a text frame of the server carries.
+func textOf(wire []byte) []byte {
+	switch wire[1] {
+	case 126:
+		return wire[4:]
+	case 127:
+		return wire[10:]
+	}
+	return wire[2:]
 }
 
 // appendControl adds a ping, a pong or a close; payload is cut to 125 bytes.

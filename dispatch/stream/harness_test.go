@@ -57,7 +57,7 @@ func newStillRig(t *testing.T, feed *memoryFeed, change func(*Config)) *rig {
 		t.Fatal(err)
 	}
 	r := &rig{t: t, feed: feed, server: server, host: listener.Addr().String()}
-	front := &fasthttp.Server{Handler: server.Handler, Logger: discard{}, MaxIdleWorkerDuration: 20 * time.Millisecond}
+	front := &fasthttp.Server{Handler: server.Handler, Logger: discard{}, KeepHijackedConns: true, MaxIdleWorkerDuration: 20 * time.Millisecond}
 	served := make(chan error, 1)
 	go func() { served <- front.Serve(listener) }()
 	r.stop = func() {

@@ -12,7 +12,8 @@ import (
 )
 
 // hub hands every new event to every live socket that may see it. It follows the
-// feed once for all of them, builds one frame an event and decides once a filter.
+// feed once for all of them, builds one frame an event, decides once a filter, and
+// puts the frame on one tape for all sockets with that filter.
 type hub struct {
 	// chunk is how many events are handed out before the writers get a turn, so
 	// that one long round does not overrun sockets that keep up.
@@ -42,9 +43,10 @@ type hub struct {
 	groups  map[string]*group
 }
 
-// group is the sockets whose filters decide the same.
+// group is the sockets whose filters decide the same, and who take the same frames.
 type group struct {
 	filter  *filter
+	tape    *tape
 	sockets map[*socket]struct{}
 }
 
@@ -93,6 +95,7 @@ func (h *hub) forgetLocked() {
 	for _, g := range h.groups {
 		for k := range g.sockets {
 			k.queue.stop(restarted)
+			k.wake()
 		}
 	}
 	clear(h.groups)
@@ -118,7 +121,7 @@ func (h *hub) emit(round store.Round) error {
 		frames := h.frames(round)
 		for len(frames) > 0 {
 			n := min(h.chunk, len(frames))
-			h.distribute(frames[:n:n])
+			h.distribute(frames[:n])
 			h.passed(frames[:n])
 			if frames = frames[n:]; len(frames) > 0 {
 				h.mu.Unlock()
@@ -141,16 +144,20 @@ func (h *hub) emit(round store.Round) error {
 	return nil
 }
 
-// frames builds the frames of a round, in the order of their places.
-func (h *hub) frames(round store.Round) []*frame {
-	var frames []*frame
+// frames are the events of a round, in the order of their places.
+func (h *hub) frames(round store.Round) []frame {
+	n := 0
+	for _, entries := range round.Entries {
+		n += len(entries)
+	}
+	frames := make([]frame, 0, n)
 	for p, entries := range round.Entries {
 		for i := range entries {
 			m := mark{partition: p, place: entries[i].Place, watermark: h.complete}
-			frames = append(frames, newFrame(m, &entries[i]))
+			frames = append(frames, frame{mark: m, entry: &entries[i]})
 		}
 	}
-	slices.SortStableFunc(frames, func(a, b *frame) int {
+	slices.SortStableFunc(frames, func(a, b frame) int {
 		if c := a.mark.place.Compare(b.mark.place); c != 0 {
 			return c
 		}
@@ -159,24 +166,28 @@ func (h *hub) frames(round store.Round) []*frame {
 	return frames
 }
 
-func (h *hub) passed(frames []*frame) {
-	for _, f := range frames {
-		h.position[f.mark.partition] = later(h.position[f.mark.partition], f.mark.place)
+func (h *hub) passed(frames []frame) {
+	for i := range frames {
+		m := &frames[i].mark
+		h.position[m.partition] = later(h.position[m.partition], m.place)
 	}
 }
 
-// distribute pushes a run of frames to all groups. Holds mu.
-func (h *hub) distribute(frames []*frame) {
+// distribute puts a run of frames on all tapes, and wakes the sockets. Holds mu.
+func (h *hub) distribute(frames []frame) {
+	limit := chunkBudget / max(len(h.groups), 1)
 	for key, g := range h.groups {
-		matched, bytes := g.choose(frames)
-		if len(matched) == 0 {
+		added, bytes := g.put(frames, limit)
+		if added == 0 {
 			continue
 		}
 		for k := range g.sockets {
-			if !k.queue.push(matched, bytes) {
+			if k.queue.overruns(g.tape, added, bytes) {
 				h.overruns.Inc()
+				k.queue.stop(overrun)
 				delete(g.sockets, k)
 			}
+			k.wake()
 		}
 		if len(g.sockets) == 0 {
 			delete(h.groups, key)
@@ -184,32 +195,27 @@ func (h *hub) distribute(frames []*frame) {
 	}
 }
 
-func (g *group) choose(frames []*frame) ([]*frame, int64) {
-	var matched []*frame
-	var bytes int64
-	for _, f := range frames {
-		if g.filter.matches(f.entry.Type, f.entry.Payload, &f.facts) {
-			matched = append(matched, f)
-			bytes += int64(len(f.wire))
+// put adds what the group may see to its tape.
+func (g *group) put(frames []frame, limit int) (added, bytes int64) {
+	for i := range frames {
+		f := &frames[i]
+		if !g.filter.matches(f.entry.Type, f.entry.Payload, &f.facts) {
+			continue
 		}
+		wire := f.wire(g.filter.deflate)
+		g.tape.append(wire, f.mark, limit)
+		added++
+		bytes += int64(len(wire))
 	}
-	return matched, bytes
+	return added, bytes
 }
 
-// announce sends every live socket its stream:position.
-func (h *hub) announce() {
+// position is where a live socket is that was sent all there was for it; false
+// where it was not, or is no longer fed.
+func (h *hub) positionOf(k *socket) (store.Place, bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if !h.isReady {
-		return
-	}
-	f := positionFrame(mark{place: h.complete, watermark: h.complete})
-	one := []*frame{f}
-	for _, g := range h.groups {
-		for k := range g.sockets {
-			k.queue.offer(one, int64(len(f.wire)))
-		}
-	}
+	return h.complete, h.isReady && k.queue.drained()
 }
 
 // level is where the hub is; false while it does not know.
@@ -242,13 +248,13 @@ func (h *hub) register(k *socket) (level, bool) {
 	if !ok {
 		return level{}, false
 	}
-	k.queue.reset()
 	g := h.groups[k.filter.key]
 	if g == nil {
-		g = &group{filter: k.filter, sockets: make(map[*socket]struct{})}
+		g = &group{filter: k.filter, tape: newTape(), sockets: make(map[*socket]struct{})}
 		h.groups[k.filter.key] = g
 	}
 	g.sockets[k] = struct{}{}
+	k.queue.begin(g.tape)
 	return at, true
 }
 

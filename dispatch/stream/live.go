@@ -5,7 +5,10 @@ import (
 	"time"
 )
 
-// buffers are what frames are gathered in, so that many go out in one write.
+// batchBytes is about how much a socket that catches up writes at once.
+const batchBytes = 32 << 10
+
+// buffers are what it gathers that in.
 var buffers = sync.Pool{New: func() any {
 	b := make([]byte, 0, batchBytes)
 	return &b
@@ -55,37 +58,60 @@ func (k *socket) keepUp() *ending {
 
 // position writes a stream:position of the socket's own.
 func (k *socket) position() *ending {
+	k.positionAt = time.Now().Add(k.server.cfg.PositionInterval)
 	m := k.cursor.position()
 	return k.flush(appendPosition(k.control(nil), m), m)
 }
 
-// live writes what the hub puts into the queue. It returns nil where the hub
-// stopped to do so: the socket has to catch up.
-func (k *socket) live() *ending {
+// live writes what is on the tape. It returns true where there is nothing left and
+// the writer is parked, and neither that nor an ending where the hub no longer
+// feeds the socket, which then has to catch up.
+func (k *socket) live() (idle bool, end *ending) {
 	for {
+		k.looks()
 		if end := k.check(); end != nil {
-			return end
+			return false, end
 		}
-		batches, waiting, state := k.queue.take()
+		r, waiting, state := k.queue.take()
 		if state != flowing {
-			return k.fallBack(state)
+			return false, k.fallBack(state)
 		}
 		// Under load a queue is hardly ever seen empty: low is level enough.
-		if waiting <= k.server.cfg.Queue/4 {
+		if waiting <= k.queue.maxFrames/4 {
 			k.levelBy = time.Time{}
 		}
-		if len(batches) == 0 {
-			if end := k.keepUp(); end != nil {
-				return end
+		if end := k.writeDue(); end != nil {
+			return false, end
+		}
+		if len(r.notes) > 0 {
+			k.server.metrics.queue.Observe(float64(waiting))
+			if end := k.writeRun(r); end != nil {
+				return false, end
 			}
-			k.idle()
 			continue
 		}
-		k.server.metrics.queue.Observe(float64(waiting))
-		if end := k.writeBatches(batches); end != nil {
-			return end
+		if k.park() {
+			return true, nil
 		}
 	}
+}
+
+// writeDue writes what is due beside events.
+func (k *socket) writeDue() *ending {
+	b := k.control(nil)
+	now := time.Now()
+	if now.Before(k.positionAt) {
+		return k.flush(b, k.sent)
+	}
+	// A socket that was not sent all there is for it gets ids with that.
+	k.positionAt = now.Add(k.server.cfg.PositionInterval)
+	complete, ok := k.server.hub.positionOf(k)
+	if !ok {
+		return k.flush(b, k.sent)
+	}
+	k.cursor.watermark = later(k.cursor.watermark, complete)
+	m := k.cursor.position()
+	return k.flush(appendPosition(b, m), m)
 }
 
 // fallBack decides what becomes of a socket that the hub stopped to feed: it may
@@ -103,80 +129,36 @@ func (k *socket) fallBack(state queueState) *ending {
 	return nil
 }
 
-// writeBatches writes frames, gathered into writes of about batchBytes.
-func (k *socket) writeBatches(batches [][]*frame) *ending {
-	pooled := buffers.Get().(*[]byte)
-	defer func() { buffers.Put(pooled) }()
-	g := gather{socket: k, buffer: (*pooled)[:0], last: k.sent}
-	for _, batch := range batches {
-		for _, f := range batch {
-			if end := g.add(f); end != nil {
-				return end
-			}
+// writeRun writes frames of the tape, all at once but for those of events that the
+// socket had before it went live.
+func (k *socket) writeRun(r run) *ending {
+	defer k.queue.written(r)
+	from, last := r.start, k.sent
+	begin := r.start
+	for i := range r.notes {
+		n := &r.notes[i]
+		if k.pass(n.mark) {
+			last = n.mark
+			begin = n.end
+			continue
 		}
-	}
-	return g.flush()
-}
-
-// gather collects frames into one write.
-type gather struct {
-	socket *socket
-	buffer []byte
-	last   mark
-	// frames and bytes are what the queue still counts.
-	frames int
-	bytes  int64
-}
-
-func (g *gather) add(f *frame) *ending {
-	k := g.socket
-	big := len(f.wire) > bigFrame
-	if big || len(g.buffer)+len(f.wire) > batchBytes {
-		if end := g.flush(); end != nil {
+		if end := k.flush(r.wire[from-r.start:begin-r.start], last); end != nil {
 			return end
 		}
+		from, begin = n.end, n.end
 	}
-	g.frames++
-	g.bytes += int64(len(f.wire))
-	if !k.pass(f) {
-		return nil
-	}
-	g.last = f.mark
-	if !big {
-		g.buffer = append(g.buffer, f.wire...)
-		return nil
-	}
-	return g.write(f.wire)
+	return k.flush(r.wire[from-r.start:begin-r.start], last)
 }
 
-func (g *gather) flush() *ending {
-	if end := g.socket.check(); end != nil {
-		return end
-	}
-	g.buffer = g.socket.control(g.buffer)
-	end := g.write(g.buffer)
-	g.buffer = g.buffer[:0]
-	return end
-}
-
-func (g *gather) write(b []byte) *ending {
-	end := g.socket.flush(b, g.last)
-	g.socket.queue.written(g.frames, g.bytes)
-	g.frames, g.bytes = 0, 0
-	return end
-}
-
-// pass notes a frame in the cursor; false where the socket had the event before
-// it went live.
-func (k *socket) pass(f *frame) bool {
+// pass notes an event in the cursor; false where the socket had it before it went
+// live.
+func (k *socket) pass(m mark) bool {
 	c := k.cursor
-	if f.entry != nil {
-		if f.mark.place.Compare(c.places[f.mark.partition]) <= 0 {
-			return false
-		}
-		c.places[f.mark.partition] = f.mark.place
-		k.unwritten++
+	c.watermark = later(c.watermark, m.watermark)
+	if m.place.Compare(c.places[m.partition]) <= 0 {
+		return false
 	}
-	c.watermark = later(c.watermark, f.mark.watermark)
+	c.places[m.partition] = m.place
+	k.unwritten++
 	return true
 }

@@ -1,22 +1,27 @@
 package stream
 
-import "sync"
+import (
+	"sync"
+	"sync/atomic"
+)
 
-// queue holds what one live socket has yet to send, bounded by frames and bytes.
-// The hub puts in and never waits; the socket's writer takes out. What is being
-// written still counts.
+// queue is how far one live socket has read the tape of its group: what stands
+// behind that is what it has yet to send, bounded by frames and bytes. What is
+// being written still counts.
 type queue struct {
-	maxFrames int
-	maxBytes  int64
-	// wake has room for one signal: there may be something to do.
-	wake chan struct{}
+	maxFrames, maxBytes int64
 
-	mu sync.Mutex
-	// batches are shared with other queues and must not be changed.
-	batches [][]*frame
-	frames  int
-	bytes   int64
-	state   queueState
+	mu    sync.Mutex
+	tape  *tape
+	state queueState
+	// at is the chunk to read on in, read how many of its frames were taken. at is
+	// nil where the queue does not flow: it would keep all later chunks.
+	at   *chunk
+	read int
+
+	// frames and bytes are how much of the tape is written or was before the
+	// socket came.
+	frames, bytes atomic.Int64
 }
 
 // queueState says whether the hub still feeds the queue.
@@ -31,82 +36,64 @@ const (
 	restarted
 )
 
-func newQueue(maxFrames int, maxBytes int64) *queue {
-	return &queue{maxFrames: maxFrames, maxBytes: maxBytes, wake: make(chan struct{}, 1)}
+// begin lets the queue flow from the end of a tape.
+func (q *queue) begin(t *tape) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.tape, q.state = t, flowing
+	q.at, q.read = t.tail, int(t.tail.published.Load())
+	q.frames.Store(t.frames.Load())
+	q.bytes.Store(t.bytes.Load())
 }
 
-// push adds a batch of that many bytes, all of it or nothing. False means that
-// the queue is overrun and gets no more. An empty queue takes any batch, else a
-// single event above the bounds could never pass.
-func (q *queue) push(batch []*frame, bytes int64) bool {
-	q.mu.Lock()
-	full := q.frames > 0 && (q.frames+len(batch) > q.maxFrames || q.bytes+bytes > q.maxBytes)
-	if full {
-		q.state = overrun
-		q.batches = nil
-	} else {
-		q.batches = append(q.batches, batch)
-		q.frames += len(batch)
-		q.bytes += bytes
+// overruns reports whether the queue is too long since frames and bytes were added
+// to its tape. A single batch is never too long, else one above the bounds could
+// never pass.
+func (q *queue) overruns(t *tape, frames, bytes int64) bool {
+	waiting := t.frames.Load() - q.frames.Load()
+	if waiting <= frames {
+		return false
 	}
-	q.mu.Unlock()
-	q.signal()
-	return !full
-}
-
-// offer adds a frame if there is room; it never overruns.
-func (q *queue) offer(f []*frame, bytes int64) {
-	q.mu.Lock()
-	fits := q.frames+len(f) <= q.maxFrames && q.bytes+bytes <= q.maxBytes
-	if fits {
-		q.batches = append(q.batches, f)
-		q.frames += len(f)
-		q.bytes += bytes
-	}
-	q.mu.Unlock()
-	if fits {
-		q.signal()
-	}
+	return waiting > q.maxFrames || t.bytes.Load()-q.bytes.Load() > q.maxBytes
 }
 
 // stop ends the feeding in the given state.
 func (q *queue) stop(state queueState) {
 	q.mu.Lock()
-	q.state = state
-	q.batches = nil
-	q.mu.Unlock()
-	q.signal()
+	defer q.mu.Unlock()
+	q.state, q.at = state, nil
 }
 
-// take empties the queue. waiting is how many frames were in it.
-func (q *queue) take() (batches [][]*frame, waiting int, state queueState) {
+// take gives what is next, all that is there of one chunk. waiting is how many
+// frames were in the queue.
+func (q *queue) take() (r run, waiting int64, state queueState) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	batches, q.batches = q.batches, nil
-	return batches, q.frames, q.state
+	if q.state != flowing {
+		return run{}, 0, q.state
+	}
+	for {
+		next := q.at.next.Load() // before after: behind it nothing is published here
+		if r = q.at.after(q.read); len(r.notes) > 0 || next == nil {
+			break
+		}
+		q.at, q.read = next, 0
+	}
+	q.read += len(r.notes)
+	return r, q.tape.frames.Load() - q.frames.Load(), flowing
 }
 
 // written makes room for what was taken and is now sent.
-func (q *queue) written(frames int, bytes int64) {
-	q.mu.Lock()
-	q.frames -= frames
-	q.bytes -= bytes
-	q.mu.Unlock()
+func (q *queue) written(r run) {
+	q.frames.Add(int64(len(r.notes)))
+	q.bytes.Add(int64(len(r.wire)))
 }
 
-// reset empties the queue and lets it flow again. The socket must not be
-// registered with the hub.
-func (q *queue) reset() {
+// drained reports whether all that is on the tape was written.
+func (q *queue) drained() bool {
 	q.mu.Lock()
-	q.batches, q.frames, q.bytes, q.state = nil, 0, 0, flowing
-	q.mu.Unlock()
-}
-
-func (q *queue) signal() {
-	select {
-	case q.wake <- struct{}{}:
-	default:
-	}
+	defer q.mu.Unlock()
+	return q.state == flowing && q.tape.frames.Load() == q.frames.Load()
 }
 
 // flows reports whether nothing is missing from the queue.

@@ -1,6 +1,10 @@
 package stream
 
 import (
+	"bytes"
+	"fmt"
+	"math/rand/v2"
+	"sync"
 	"testing"
 
 	"github.com/google/uuid"
@@ -9,56 +13,147 @@ import (
 	"spillway/dispatch/store"
 )
 
+// put adds n frames of so many bytes, and tells whether the queue takes them.
+func put(tp *tape, q *queue, n, bytes int) bool {
+	for range n {
+		tp.append(make([]byte, bytes), mark{}, maxChunk)
+	}
+	return !q.overruns(tp, int64(n), int64(n*bytes))
+}
+
 func TestQueueBounds(t *testing.T) {
-	batch := func(n int) []*frame { return make([]*frame, n) }
-	q := newQueue(4, 100)
-	if !q.push(batch(10), 1000) {
+	tp, q := newTape(), &queue{maxFrames: 4, maxBytes: 1000}
+	q.begin(tp)
+	if !put(tp, q, 10, 200) {
 		t.Error("an empty queue refused a batch above its bounds")
 	}
-	if q.push(batch(1), 1) {
+	if put(tp, q, 1, 1) {
 		t.Error("a full queue took one more")
 	}
-	if _, _, state := q.take(); state != overrun {
-		t.Errorf("state %d after a refused batch", state)
-	}
-	q.reset()
+	takeAll(q)
 	for range 4 {
-		if !q.push(batch(1), 10) {
+		if !put(tp, q, 1, 10) {
 			t.Fatal("refused what fits")
 		}
 	}
-	got, waiting, state := q.take()
-	if len(got) != 4 || waiting != 4 || state != flowing {
-		t.Errorf("took %d of %d, state %d", len(got), waiting, state)
+	r, waiting, state := q.take()
+	if len(r.notes) != 4 || waiting != 4 || state != flowing {
+		t.Errorf("took %d of %d, state %d", len(r.notes), waiting, state)
 	}
-	q.offer(batch(1), 1)
-	if got, _, _ := q.take(); len(got) != 0 || !q.flows() {
-		t.Error("what is being written does not count, or an offer overran")
+	if put(tp, q, 1, 1) {
+		t.Error("what is being written does not count")
 	}
-	q.written(2, 20)
-	if !q.push(batch(2), 60) || q.push(batch(1), 1) {
-		t.Error("the bound is wrong after a write")
+	q.written(r)
+	takeAll(q)
+	if !q.drained() {
+		t.Error("not drained when all is written")
 	}
-	q.reset()
-	if !q.push(batch(1), 90) || q.push(batch(1), 11) {
+	if !put(tp, q, 1, 900) || put(tp, q, 1, 101) {
 		t.Error("the bound of bytes is wrong")
+	}
+	q.stop(overrun)
+	if _, _, state := q.take(); state != overrun || q.flows() || q.drained() {
+		t.Errorf("state %d after a stop", state)
+	}
+	q.begin(tp)
+	if r, waiting, _ := q.take(); len(r.notes) != 0 || waiting != 0 {
+		t.Errorf("begins with %d of %d frames from before", len(r.notes), waiting)
 	}
 }
 
-// TestHubAllocations holds the fan-out to a number: an event costs its frame
-// and what filters have to know of it, a socket nothing but room in its queue.
+// TestTape reads a tape from many places while it is written, frames of all sizes.
+func TestTape(t *testing.T) {
+	const frames, readers = 20_000, 8
+	random := rand.New(rand.NewPCG(1, 2))
+	wires := make([][]byte, frames)
+	for i := range wires {
+		size := 20 + random.IntN(2000)
+		if i%500 == 0 {
+			size = bigFrame + random.IntN(bigFrame)
+		}
+		wires[i] = append(fmt.Appendf(nil, "%08d", i), bytes.Repeat([]byte{byte(i)}, size)...)
+	}
+	tp := newTape()
+	var all sync.WaitGroup
+	for range readers {
+		q := &queue{maxFrames: frames, maxBytes: 1 << 40}
+		q.begin(tp)
+		all.Go(func() {
+			for next := 0; next < frames; {
+				r, _, _ := q.take()
+				want := bytes.Join(wires[next:next+len(r.notes)], nil)
+				if !bytes.Equal(r.wire, want) {
+					t.Errorf("frames from %d on are not what was appended", next)
+					return
+				}
+				end := r.start
+				for _, n := range r.notes {
+					end += len(wires[next])
+					if n.mark.place.Ms != uint64(next) || n.end != end {
+						t.Errorf("frame %d: note %+v, want end %d", next, n, end)
+						return
+					}
+					next++
+				}
+				q.written(r)
+			}
+		})
+	}
+	for i, wire := range wires {
+		tp.append(wire, mark{place: store.Place{Ms: uint64(i)}}, maxChunk)
+	}
+	all.Wait()
+}
+
+// TestTapeRoom: a quiet group has a small chunk, one of many groups no large one.
+func TestTapeRoom(t *testing.T) {
+	tp := newTape()
+	if n := len(tp.tail.wire); n != 0 {
+		t.Errorf("an unused tape has room for %d bytes", n)
+	}
+	largest := func(tp *tape, limit int) (most int) {
+		for range 1000 {
+			tp.append(make([]byte, 500), mark{}, limit)
+			most = max(most, len(tp.tail.wire))
+		}
+		return most
+	}
+	if got := largest(tp, maxChunk); got != maxChunk {
+		t.Errorf("a busy tape's chunks grow to %d bytes, want %d", got, maxChunk)
+	}
+	if got := largest(newTape(), 3000); got > 3000 {
+		t.Errorf("a tape's chunk has %d bytes, want 3000 at most", got)
+	}
+	shared := make([]byte, bigFrame)
+	tp.append(shared, mark{}, maxChunk)
+	if &tp.tail.wire[0] != &shared[0] {
+		t.Error("a big frame was copied")
+	}
+}
+
+// TestHubAllocations holds the fan-out to a number: an event costs its frame and
+// what filters have to know of it, a socket nothing.
 func TestHubAllocations(t *testing.T) {
 	h, sockets, round := loadedHub(1000)
 	perRound := testing.AllocsPerRun(50, func() {
 		_ = h.emit(round)
 		for _, k := range sockets {
-			k.queue.mu.Lock()
-			k.queue.batches, k.queue.frames, k.queue.bytes = k.queue.batches[:0], 0, 0
-			k.queue.mu.Unlock()
+			takeAll(&k.queue)
 		}
 	})
 	if perRound > 32*16 {
 		t.Errorf("a round of 32 events to 1000 sockets makes %v allocations, want 16 an event at most", perRound)
+	}
+}
+
+// takeAll takes and writes until nothing is left.
+func takeAll(q *queue) {
+	for {
+		r, _, _ := q.take()
+		if len(r.notes) == 0 {
+			return
+		}
+		q.written(r)
 	}
 }
 
@@ -68,9 +163,7 @@ func BenchmarkHub(b *testing.B) {
 	for b.Loop() {
 		_ = h.emit(round)
 		for _, k := range sockets {
-			k.queue.mu.Lock()
-			k.queue.batches, k.queue.frames, k.queue.bytes = k.queue.batches[:0], 0, 0
-			k.queue.mu.Unlock()
+			takeAll(&k.queue)
 		}
 	}
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/32/10_000, "ns/delivery")
@@ -86,7 +179,7 @@ func loadedHub(n int) (*hub, []*socket, store.Round) {
 	}
 	sockets := make([]*socket, n)
 	for i := range sockets {
-		sockets[i] = &socket{queue: newQueue(1024, 1<<30), filter: filters[i%4]}
+		sockets[i] = &socket{queue: queue{maxFrames: 1024, maxBytes: 1 << 30}, filter: filters[i%4]}
 		h.register(sockets[i])
 	}
 	entries := make([]store.Entry, 32)

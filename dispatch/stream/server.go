@@ -1,14 +1,14 @@
 // Package stream sends events to whoever listens, over WebSockets.
 //
-//	store.Feed ──Follow──▶ hub ──one frame an event──▶ queue of each socket ──▶ writer ──▶ reader
-//	     └──Read, for a socket that comes back with since──────────────────────▶┘
+//	store.Feed ──Follow──▶ hub ──one frame an event──▶ tape of each filter ──▶ writer of each socket ──▶ its peer
+//	     └──Read, for a socket that comes back with since───────────────────────▶┘
 //
 // Every event a reader may see reaches it, in the order of its partition, and
 // what it has had of all partitions is told by the one id it saw last: a reader
 // that comes back with it misses nothing, and what comes twice has the same uid.
 //
-// Nobody waits for a reader. A live socket has a bounded queue; where that runs
-// over, the socket reads from the store like one that comes back, and is closed
+// Nobody waits for a reader. A live socket has a bounded queue: what is on its
+// tape behind the place it has come to. Where that runs over, the socket reads from the store like one that comes back, and is closed
 // with 4008 if it is not level again soon. Where the store no longer holds what a
 // reader needs the socket is closed with 4009: a gap is always told.
 //
@@ -24,10 +24,12 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"net"
 	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/fasthttp/websocket"
 	"github.com/prometheus/client_golang/prometheus"
@@ -48,7 +50,9 @@ type Server struct {
 	hub      *hub
 	turns    *turns
 	upgrader websocket.FastHTTPUpgrader
-	verifier atomic.Pointer[verifier]
+	// deflating is upgrader for those who take compressed frames.
+	deflating websocket.FastHTTPUpgrader
+	verifier  atomic.Pointer[verifier]
 
 	// ctx ends when closing begins.
 	ctx    context.Context
@@ -82,10 +86,11 @@ func New(cfg Config, feed Feed, logger *slog.Logger, reg prometheus.Registerer) 
 		sockets: make(map[*socket]struct{}),
 	}
 	s.upgrader = websocket.FastHTTPUpgrader{
-		ReadBufferSize:  readBuffer,
 		WriteBufferPool: &sync.Pool{},
 		CheckOrigin:     func(ctx *fasthttp.RequestCtx) bool { return s.allowsOrigin(ctx) },
 	}
+	s.deflating = s.upgrader
+	s.deflating.EnableCompression = true
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	if err := s.Reload(cfg.Secret, cfg.PublicKey); err != nil {
 		return nil, err
@@ -105,7 +110,9 @@ func (s *Server) Reload(secret, publicKey string) error {
 }
 
 // Handler answers /ws: it upgrades, or says what is wrong. A bad token does not
-// keep it from upgrading, for a browser could not read the answer.
+// keep it from upgrading, for a browser could not read the answer. The HTTP server
+// must have KeepHijackedConns set: a socket outlives the handler, and closes its
+// connection itself.
 func (s *Server) Handler(ctx *fasthttp.RequestCtx) {
 	switch {
 	case !ctx.IsGet():
@@ -123,8 +130,12 @@ func (s *Server) Handler(ctx *fasthttp.RequestCtx) {
 		return
 	}
 	req := copyRequest(ctx)
+	upgrader := &s.upgrader
+	if req.deflate {
+		upgrader = &s.deflating
+	}
 	// An error was answered by Upgrade itself.
-	_ = s.upgrader.Upgrade(ctx, func(ws *websocket.Conn) { s.serve(ws, req) })
+	_ = upgrader.Upgrade(ctx, func(ws *websocket.Conn) { s.serve(ws.NetConn(), req) })
 }
 
 // copyRequest takes what is needed of a request that is gone once it is upgraded.
@@ -135,6 +146,8 @@ func copyRequest(ctx *fasthttp.RequestCtx) request {
 		since:  string(query.Peek("since")),
 		events: string(query.Peek("events")),
 		phones: string(query.Peek("phone_number_id")),
+
+		deflate: deflateOffered(string(ctx.Request.Header.Peek("Sec-WebSocket-Extensions"))),
 	}
 	const scheme = "bearer "
 	header := string(ctx.Request.Header.Peek(fasthttp.HeaderAuthorization))
@@ -160,15 +173,35 @@ func (s *Server) hasRoom() bool {
 	return !s.closing && len(s.sockets) < s.cfg.Sockets
 }
 
-// serve owns an upgraded connection until it returns.
-func (s *Server) serve(ws *websocket.Conn, req request) {
-	k := newSocket(s, ws, req)
+// serve takes over an upgraded connection. It returns at once, and with it the
+// buffers of the HTTP server are free.
+func (s *Server) serve(hijacked net.Conn, req request) {
+	early := buffered(hijacked)
+	conn := hijacked
+	if below, ok := hijacked.(interface{ UnsafeConn() net.Conn }); ok {
+		conn = below.UnsafeConn()
+	}
+	k := newSocket(s, conn, early, req)
 	if end := s.enter(k); end != nil {
 		k.refuse(end)
 		return
 	}
-	defer s.leave(k)
-	k.run()
+	k.start()
+}
+
+// buffered takes what the HTTP server has read beyond the request.
+func buffered(hijacked net.Conn) []byte {
+	// No deadline stops what is in memory already.
+	_ = hijacked.SetReadDeadline(time.Unix(1, 0))
+	defer func() { _ = hijacked.SetReadDeadline(time.Time{}) }()
+	var early []byte
+	for piece := make([]byte, incomingBuffer); ; {
+		n, err := hijacked.Read(piece)
+		early = append(early, piece[:n]...)
+		if err != nil {
+			return early
+		}
+	}
 }
 
 // enter counts the socket in, unless there is no more room since Handler looked.
@@ -205,7 +238,15 @@ func (s *Server) Start() {
 	}
 	s.started = true
 	s.running.Go(s.follow)
-	s.running.Go(s.announce)
+}
+
+// each calls f with every socket.
+func (s *Server) each(f func(*socket)) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for k := range s.sockets {
+		f(k)
+	}
 }
 
 // Close ends all sockets with 1012 and waits until they and the server's own
@@ -216,6 +257,7 @@ func (s *Server) Close(ctx context.Context) error {
 	s.closing = true
 	s.mu.Unlock()
 	s.cancel()
+	s.each((*socket).wake)
 	done := make(chan struct{})
 	go func() {
 		s.running.Wait()
@@ -226,11 +268,7 @@ func (s *Server) Close(ctx context.Context) error {
 		return nil
 	case <-ctx.Done():
 	}
-	s.mu.Lock()
-	for k := range s.sockets {
-		k.cut()
-	}
-	s.mu.Unlock()
+	s.each((*socket).cut)
 	<-done
 	return fmt.Errorf("close stream: %w", ctx.Err())
 }

@@ -5,6 +5,7 @@ import (
 	"net"
 	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/fasthttp/websocket"
@@ -25,34 +26,32 @@ const (
 // request is what the upgrade request said, copied out of it.
 type request struct {
 	token, since, events, phones string
+	// deflate is true where compressed frames were agreed on.
+	deflate bool
 }
 
-// socket is one connection. Two goroutines: the reader, which is the one that
-// hijacked it, and the writer, which alone writes and decides how it ends. The
-// connection is the writer's until the writer has returned.
+// socket is one connection. Its reader is a goroutine that lasts as long as the
+// connection. Its writer, which alone writes and decides how it ends, has one only
+// while there is something to do: most sockets are idle at most times.
 type socket struct {
 	server  *Server
-	ws      *websocket.Conn
 	conn    net.Conn
 	request request
-	queue   *queue
+	in      incoming
+	queue   queue
 
-	// auth brings the writer the verdict on the token; done is closed when the
-	// reader has ended, with the peer's code in peer.
-	auth chan verdict
-	done chan struct{}
-	peer int
-	// quit is how the reader asks for an ending and goes on reading.
-	quit chan *ending
+	// activity is the state of the writer.
+	activity atomic.Int32
+	// signal has room for one: there may be something to do for a writer that waits.
+	signal chan struct{}
+	// parts counts the reader and the writer.
+	parts atomic.Int32
 
-	mu sync.Mutex
-	// replies are whole frames the reader wants written, at most maxReplies.
-	replies [][]byte
-	// ending is true once the closing handshake has begun: the read deadline is
-	// the writer's from then on.
-	ending bool
+	mu   sync.Mutex
+	mail mail
 
 	// From here on the fields are the writer's.
+	begun  bool
 	filter *filter
 	cursor *cursor
 	// sent is the last id that was written, unwritten how many events are in a
@@ -61,17 +60,32 @@ type socket struct {
 	unwritten int
 	expires   time.Time
 	pingAt    time.Time
-	// positionAt is when a socket that catches up sends its next position.
+	// positionAt is when the next position is due.
 	positionAt time.Time
 	// levelBy is when a socket that was overrun must be level again; else zero.
 	levelBy time.Time
+	// writeBy is the deadline that is set for writes.
+	writeBy time.Time
+	// timer wakes the writer at timerAt.
 	timer   *time.Timer
+	timerAt time.Time
 }
 
-// verdict is what became of a token.
-type verdict struct {
-	claims *Claims
-	reason string
+// mail is what the reader has for the writer.
+type mail struct {
+	// token is what the peer showed, once asked is true.
+	token string
+	asked bool
+	// quit is how the reader asks for an ending; it goes on reading.
+	quit *ending
+	// gone is true once the reader has ended, with the peer's close code in peer.
+	gone bool
+	peer int
+	// replies are whole frames the reader wants written, at most maxReplies.
+	replies [][]byte
+	// closing is true once the closing handshake has begun: the read deadline is
+	// the writer's from then on.
+	closing bool
 }
 
 // ending is why a socket ends. A silent one writes no close frame.
@@ -83,11 +97,8 @@ type ending struct {
 }
 
 const (
-	readBuffer  = 512
-	readLimit   = 8 << 10
 	maxReplies  = 8
-	batchBytes  = 32 << 10
-	bigFrame    = batchBytes / 2
+	bigFrame    = 16 << 10
 	abnormal    = websocket.CloseAbnormalClosure
 	noStatus    = websocket.CloseNoStatusReceived
 	tryLater    = websocket.CloseTryAgainLater
@@ -97,16 +108,16 @@ const (
 	closeOpcode = websocket.CloseMessage
 )
 
-func newSocket(s *Server, ws *websocket.Conn, req request) *socket {
+func newSocket(s *Server, conn net.Conn, early []byte, req request) *socket {
 	k := &socket{
-		server: s, ws: ws, conn: ws.NetConn(), request: req,
-		queue: newQueue(s.cfg.Queue, s.cfg.QueueBytes),
-		auth:  make(chan verdict, 1),
-		done:  make(chan struct{}),
-		quit:  make(chan *ending, 1),
-		timer: time.NewTimer(time.Hour),
+		server: s, conn: conn, request: req,
+		in:     incoming{r: conn, early: early, deflate: req.deflate},
+		queue:  queue{maxFrames: int64(s.cfg.Queue), maxBytes: s.cfg.QueueBytes},
+		signal: make(chan struct{}, 1),
+		sent:   mark{oldest: true},
 	}
-	k.sent = mark{oldest: true}
+	k.mail = mail{token: req.token, asked: req.token != ""}
+	k.parts.Store(2)
 	shrinkSendBuffer(k.conn, s.cfg.SendBuffer)
 	return k
 }
@@ -118,8 +129,6 @@ func shrinkSendBuffer(conn net.Conn, bytes int) {
 		case *net.TCPConn:
 			_ = c.SetWriteBuffer(bytes)
 			return
-		case interface{ UnsafeConn() net.Conn }:
-			conn = c.UnsafeConn()
 		case interface{ NetConn() net.Conn }:
 			conn = c.NetConn()
 		default:
@@ -128,32 +137,128 @@ func shrinkSendBuffer(conn net.Conn, bytes int) {
 	}
 }
 
-// run serves the connection until it ends; both goroutines are gone then.
-func (k *socket) run() {
-	finished := make(chan struct{})
-	go func() {
-		defer close(finished)
-		k.write()
-	}()
-	k.read()
-	<-finished
+// start lets the connection be served; it closes it at the end.
+func (k *socket) start() {
+	now := time.Now()
+	k.pingAt = now.Add(k.server.cfg.PingInterval)
+	k.positionAt = now.Add(k.server.cfg.PositionInterval)
+	go k.read()
+	go k.write()
 }
 
-// write is the writer: it serves the socket, and then closes it.
+// finished is called by reader and writer as they end.
+func (k *socket) finished() {
+	if k.parts.Add(-1) == 0 {
+		_ = k.conn.Close()
+		k.server.leave(k)
+	}
+}
+
+// The states of a writer.
+const (
+	// running: it has a goroutine.
+	running = iota
+	// again: it has one, and there is news since it last looked.
+	again
+	// parked: it has none; wake gives it one.
+	parked
+	// ended: it will not run again.
+	ended
+)
+
+// wake lets the writer look what there is to do. It never waits.
+func (k *socket) wake() {
+	for {
+		switch state := k.activity.Load(); state {
+		case running:
+			if !k.activity.CompareAndSwap(running, again) {
+				continue
+			}
+			select {
+			case k.signal <- struct{}{}:
+			default:
+			}
+		case parked:
+			if !k.activity.CompareAndSwap(parked, running) {
+				continue
+			}
+			go k.write()
+		}
+		return
+	}
+}
+
+// looks notes that the writer now looks what there is to do.
+func (k *socket) looks() { k.activity.Store(running) }
+
+// park ends the writer's turn, whose goroutine has to return at once; false where
+// there is news.
+func (k *socket) park() bool {
+	k.arm()
+	return k.activity.CompareAndSwap(running, parked)
+}
+
+// arm sees to it that the writer is woken when something is due.
+func (k *socket) arm() {
+	next := k.pingAt
+	for _, at := range []time.Time{k.positionAt, k.expires, k.levelBy} {
+		if !at.IsZero() && at.Before(next) {
+			next = at
+		}
+	}
+	now := time.Now()
+	if k.timerAt.After(now) && !next.Before(k.timerAt) {
+		return // it is woken in time to look again
+	}
+	k.timerAt = next
+	if k.timer == nil {
+		k.timer = time.AfterFunc(next.Sub(now), k.wake)
+		return
+	}
+	k.timer.Reset(next.Sub(now))
+}
+
+// await waits until there may be something to do; true where it got something
+// from c, or c is closed.
+func (k *socket) await(c <-chan struct{}) bool {
+	k.arm()
+	select {
+	case <-c:
+		return true
+	case <-k.signal:
+		k.looks()
+	case <-k.server.ctx.Done():
+	}
+	return false
+}
+
+// write is the writer's turn: it serves the socket until that is idle, or ends.
 func (k *socket) write() {
 	end := k.serve()
+	if end == nil {
+		return
+	}
 	k.server.hub.leave(k)
-	k.timer.Stop()
+	k.activity.Store(ended)
+	if k.timer != nil {
+		k.timer.Stop()
+	}
 	k.server.metrics.closed(end)
 	k.mu.Lock()
-	k.ending = true
+	k.mail.closing = true
 	k.mu.Unlock()
+	k.sayGoodbye(end)
+	k.finished()
+}
+
+// sayGoodbye writes the close frame, and bounds the wait for the peer's.
+func (k *socket) sayGoodbye(end *ending) {
+	wait := k.server.cfg.CloseTimeout
 	if !end.silent {
-		_ = k.conn.SetWriteDeadline(time.Now().Add(k.server.cfg.CloseTimeout))
+		_ = k.conn.SetWriteDeadline(time.Now().Add(wait))
 		_, err := k.conn.Write(appendControl(nil, closeOpcode, closePayload(end)))
 		end.silent = err != nil
 	}
-	wait := k.server.cfg.CloseTimeout
 	if end.silent {
 		wait = 0
 	}
@@ -165,21 +270,20 @@ func closePayload(end *ending) []byte {
 }
 
 // serve takes the socket through its life: token, place to start, catching up,
-// live.
+// live. It returns nil where the writer is parked.
 func (k *socket) serve() *ending {
-	k.pingAt = time.Now().Add(k.server.cfg.PingInterval)
-	k.positionAt = time.Now().Add(k.server.cfg.PositionInterval)
-	claims, end := k.authenticate()
-	if end != nil {
-		return end
-	}
-	k.expires = claims.ExpiresAt.Time
-	k.filter = newFilter(claims, k.request.events, k.request.phones)
-	if end := k.begin(); end != nil {
-		return end
+	if !k.begun {
+		k.begun = true
+		if end := k.authenticate(); end != nil {
+			return end
+		}
+		if end := k.begin(); end != nil {
+			return end
+		}
 	}
 	for {
-		if end := k.live(); end != nil {
+		idle, end := k.live()
+		if idle || end != nil {
 			return end
 		}
 		if end := k.catchUp(); end != nil {
@@ -188,44 +292,76 @@ func (k *socket) serve() *ending {
 	}
 }
 
-// authenticate waits for the verdict on the token.
-func (k *socket) authenticate() (*Claims, *ending) {
+// authenticate waits for the token, and decides what the socket may see.
+func (k *socket) authenticate() *ending {
 	timeout := time.NewTimer(k.server.cfg.AuthTimeout)
 	defer timeout.Stop()
-	select {
-	case v := <-k.auth:
-		if v.claims == nil {
-			return nil, &ending{code: CodeToken, reason: v.reason}
+	for {
+		token, asked, end := k.shown()
+		switch {
+		case end != nil:
+			return end
+		case asked:
+			return k.admit(token)
 		}
-		return v.claims, nil
-	case <-timeout.C:
-		return nil, &ending{code: CodeToken, reason: "no token came in time"}
-	case <-k.done:
-		return nil, k.left()
-	case end := <-k.quit:
-		return nil, end
-	case <-k.server.ctx.Done():
-		return nil, shutdown()
+		select {
+		case <-k.signal:
+			k.looks()
+		case <-k.server.ctx.Done():
+		case <-timeout.C:
+			return &ending{code: CodeToken, reason: "no token came in time"}
+		}
 	}
+}
+
+// shown looks whether the peer has shown a token.
+func (k *socket) shown() (token string, asked bool, end *ending) {
+	if k.server.ctx.Err() != nil {
+		return "", false, shutdown()
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.mail.token, k.mail.asked, k.mail.ending()
+}
+
+// admit verifies the token.
+func (k *socket) admit(token string) *ending {
+	claims, err := k.server.verifier.Load().verify(token)
+	if err != nil {
+		return &ending{code: CodeToken, reason: "token not accepted"}
+	}
+	k.expires = claims.ExpiresAt.Time
+	k.filter = newFilter(claims, k.request.events, k.request.phones)
+	if k.request.deflate {
+		k.filter.forDeflate()
+	}
+	return nil
 }
 
 func shutdown() *ending { return &ending{code: restarting, reason: "shutting down"} }
 
-// left is the ending of a socket whose peer went: its code is sent back.
-func (k *socket) left() *ending {
-	return &ending{code: k.peer, silent: k.peer == abnormal}
+// ending is what the reader asks for; nil for nothing. Where the peer has gone its
+// code is sent back.
+func (m *mail) ending() *ending {
+	switch {
+	case m.quit != nil:
+		return m.quit
+	case m.gone:
+		return &ending{code: m.peer, silent: m.peer == abnormal}
+	}
+	return nil
 }
 
 // check finds out whether the socket is to end now.
 func (k *socket) check() *ending {
-	select {
-	case <-k.done:
-		return k.left()
-	case end := <-k.quit:
-		return end
-	case <-k.server.ctx.Done():
+	if k.server.ctx.Err() != nil {
 		return shutdown()
-	default:
+	}
+	k.mu.Lock()
+	end := k.mail.ending()
+	k.mu.Unlock()
+	if end != nil {
+		return end
 	}
 	now := time.Now()
 	if !now.Before(k.expires) {
@@ -241,35 +377,11 @@ func (k *socket) tooSlow() *ending {
 	return &ending{code: CodeSlow, reason: k.sent.String(), slow: true}
 }
 
-// idle waits until there may be something to do.
-func (k *socket) idle() { k.await(nil) }
-
-// await waits until there may be something to do; true where it got something
-// from c, or c is closed.
-func (k *socket) await(c <-chan struct{}) bool {
-	next := k.pingAt
-	for _, at := range []time.Time{k.expires, k.levelBy} {
-		if !at.IsZero() && at.Before(next) {
-			next = at
-		}
-	}
-	k.timer.Reset(time.Until(next))
-	select {
-	case <-c:
-		return true
-	case <-k.queue.wake:
-	case <-k.timer.C:
-	case <-k.done:
-	case <-k.server.ctx.Done():
-	}
-	return false
-}
-
 // control adds what is due beside events: replies and the ping.
 func (k *socket) control(b []byte) []byte {
 	k.mu.Lock()
-	replies := k.replies
-	k.replies = nil
+	replies := k.mail.replies
+	k.mail.replies = nil
 	k.mu.Unlock()
 	for _, reply := range replies {
 		b = append(b, reply...)
@@ -286,7 +398,7 @@ func (k *socket) flush(b []byte, last mark) *ending {
 	if len(b) == 0 {
 		return nil
 	}
-	_ = k.conn.SetWriteDeadline(time.Now().Add(k.server.cfg.WriteTimeout))
+	k.extendDeadline()
 	if _, err := k.conn.Write(b); err != nil {
 		// Half a frame may be out: there is no way to say goodbye.
 		return &ending{code: abnormal, silent: true, slow: errors.Is(err, os.ErrDeadlineExceeded)}
@@ -298,26 +410,27 @@ func (k *socket) flush(b []byte, last mark) *ending {
 	return nil
 }
 
-// refuse closes a connection that was upgraded in vain.
-func (k *socket) refuse(end *ending) {
-	k.timer.Stop()
-	k.server.metrics.closed(end)
-	_ = k.conn.SetDeadline(time.Now().Add(k.server.cfg.CloseTimeout))
-	if _, err := k.conn.Write(appendControl(nil, closeOpcode, closePayload(end))); err != nil {
-		return
-	}
-	for {
-		if _, _, err := k.ws.NextReader(); err != nil {
-			return
-		}
+// extendDeadline gives a write at least half of WriteTimeout: to set the whole at
+// each costs more than it is worth.
+func (k *socket) extendDeadline() {
+	timeout := k.server.cfg.WriteTimeout
+	if now := time.Now(); k.writeBy.Sub(now) < timeout/2 {
+		k.writeBy = now.Add(timeout)
+		_ = k.conn.SetWriteDeadline(k.writeBy)
 	}
 }
 
-// cut ends the connection at once. The reader must not have returned.
-func (k *socket) cut() {
-	if conn, ok := k.conn.(interface{ UnsafeConn() net.Conn }); ok {
-		_ = conn.UnsafeConn().Close()
-		return
+// refuse closes a connection that was upgraded in vain.
+func (k *socket) refuse(end *ending) {
+	k.server.metrics.closed(end)
+	k.sayGoodbye(end)
+	for {
+		if opcode, _, err := k.in.next(); err != nil || opcode == closeOpcode {
+			break
+		}
 	}
 	_ = k.conn.Close()
 }
+
+// cut ends the connection at once.
+func (k *socket) cut() { _ = k.conn.Close() }

@@ -48,7 +48,7 @@ func TestTailOverRestarts(t *testing.T) {
 	begin()
 	front := &fasthttp.Server{
 		Handler: func(ctx *fasthttp.RequestCtx) { current.Load().Handler(ctx) },
-		Logger:  discard{}, MaxIdleWorkerDuration: 20 * time.Millisecond,
+		Logger:  discard{}, KeepHijackedConns: true, MaxIdleWorkerDuration: 20 * time.Millisecond,
 	}
 	served := make(chan error, 1)
 	go func() { served <- front.Serve(listener) }()
@@ -115,7 +115,7 @@ func BenchmarkCatchUp(b *testing.B) {
 		b.Fatal(err)
 	}
 	s.Start()
-	front := &fasthttp.Server{Handler: s.Handler, Logger: discard{}, MaxIdleWorkerDuration: 20 * time.Millisecond}
+	front := &fasthttp.Server{Handler: s.Handler, Logger: discard{}, KeepHijackedConns: true, MaxIdleWorkerDuration: 20 * time.Millisecond}
 	served := make(chan error, 1)
 	go func() { served <- front.Serve(listener) }()
 	defer func() { _ = s.Close(context.Background()); _ = front.Shutdown(); <-served }()

@@ -1,7 +1,7 @@
 package stream
 
 import (
-	"io"
+	"errors"
 	"time"
 
 	"github.com/fasthttp/websocket"
@@ -29,50 +29,56 @@ const (
 // read is the reader: it answers pings, minds the peer's silence, and passes on
 // what the peer says. It ends with the connection.
 func (k *socket) read() {
-	defer close(k.done)
-	k.peer = abnormal
-	t := talk{socket: k}
-	k.ws.SetPingHandler(func(data string) error {
-		t.pace()
-		k.heard()
-		k.reply(appendControl(nil, pongOpcode, []byte(data)))
-		return nil
-	})
-	k.ws.SetPongHandler(func(string) error { k.heard(); return nil })
-	k.ws.SetCloseHandler(func(code int, _ string) error { k.peer = code; return nil })
+	defer k.finished()
+	t := talk{socket: k, judged: k.request.token != ""}
 	k.heard()
-	if k.request.token != "" {
-		t.token(k.request.token)
-	}
 	for {
-		kind, data, err := k.message()
-		if err != nil {
+		opcode, payload, err := k.in.next()
+		peer := abnormal
+		if err == nil && opcode == closeOpcode {
+			peer, err = closeCode(payload)
+		}
+		var broken *violation
+		switch {
+		case errors.As(err, &broken):
+			k.quit(&ending{code: broken.code, reason: broken.reason})
+			k.drain()
+			return
+		case err != nil || opcode == closeOpcode:
+			k.leave(peer)
 			return
 		}
 		if k.heard() {
-			t.receive(kind, data)
+			t.receive(opcode, payload)
 		}
 	}
 }
 
-// message reads the next message. One that is too long asks for the ending.
-func (k *socket) message() (kind int, data []byte, err error) {
+// quit asks the writer for an ending; the first one counts.
+func (k *socket) quit(end *ending) {
+	k.mu.Lock()
+	if k.mail.quit == nil {
+		k.mail.quit = end
+	}
+	k.mu.Unlock()
+	k.wake()
+}
+
+// leave tells the writer that there is nothing more to read.
+func (k *socket) leave(peer int) {
+	k.mu.Lock()
+	k.mail.gone, k.mail.peer = true, peer
+	k.mu.Unlock()
+	k.wake()
+}
+
+// drain drops what the peer still sends, until it closes or the writer's deadline
+// comes: a connection that is closed with unread bytes is reset, and the peer
+// would never see the close frame.
+func (k *socket) drain() {
 	for {
-		kind, r, err := k.ws.NextReader()
-		if err != nil {
-			return 0, nil, err
-		}
-		data, err := io.ReadAll(io.LimitReader(r, readLimit+1))
-		if err != nil {
-			return 0, nil, err
-		}
-		if len(data) <= readLimit {
-			return kind, data, nil
-		}
-		select {
-		case k.quit <- &ending{code: websocket.CloseMessageTooBig, reason: "message too long"}:
-			k.queue.signal()
-		default:
+		if _, err := k.in.r.Read(k.in.buffer[:]); err != nil {
+			return
 		}
 	}
 }
@@ -82,31 +88,39 @@ func (k *socket) message() (kind int, data []byte, err error) {
 func (k *socket) heard() bool {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if !k.ending {
-		_ = k.ws.SetReadDeadline(time.Now().Add(k.server.cfg.PingInterval + k.server.cfg.PongTimeout))
+	if !k.mail.closing {
+		_ = k.conn.SetReadDeadline(time.Now().Add(k.server.cfg.PingInterval + k.server.cfg.PongTimeout))
 	}
-	return !k.ending
+	return !k.mail.closing
 }
 
 // reply hands the writer a frame to send; a peer that asks faster than it reads
 // gets no answer.
 func (k *socket) reply(wire []byte) {
 	k.mu.Lock()
-	if len(k.replies) < maxReplies {
-		k.replies = append(k.replies, wire)
+	if len(k.mail.replies) < maxReplies {
+		k.mail.replies = append(k.mail.replies, wire)
 	}
 	k.mu.Unlock()
-	k.queue.signal()
+	k.wake()
 }
 
-func (t *talk) receive(kind int, data []byte) {
+func (t *talk) receive(opcode int, payload []byte) {
+	if opcode == pongOpcode {
+		return
+	}
 	t.pace()
-	token, problem := parseMessage(kind, data)
+	if opcode == pingOpcode {
+		t.socket.reply(appendControl(nil, pongOpcode, payload))
+		return
+	}
+	token, problem := parseMessage(opcode, payload)
 	switch {
 	case !t.judged && problem == "":
-		t.token(token)
+		t.show(token)
 	case !t.judged:
-		t.judge(verdict{reason: "the first message must bring the token"})
+		t.judged = true
+		t.socket.quit(&ending{code: CodeToken, reason: "the first message must bring the token"})
 	case problem == "":
 		t.socket.reply(appendError(nil, "already authenticated"))
 	default:
@@ -114,19 +128,14 @@ func (t *talk) receive(kind int, data []byte) {
 	}
 }
 
-// token verifies a token and tells the writer.
-func (t *talk) token(token string) {
-	claims, err := t.socket.server.verifier.Load().verify(token)
-	if err != nil {
-		t.judge(verdict{reason: "token not accepted"})
-		return
-	}
-	t.judge(verdict{claims: claims})
-}
-
-func (t *talk) judge(v verdict) {
+// show hands the writer the token.
+func (t *talk) show(token string) {
 	t.judged = true
-	t.socket.auth <- v
+	k := t.socket
+	k.mu.Lock()
+	k.mail.token, k.mail.asked = token, true
+	k.mu.Unlock()
+	k.wake()
 }
 
 func (t *talk) pace() {

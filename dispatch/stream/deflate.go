@@ -1,0 +1,91 @@
+package stream
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"strings"
+	"sync"
+
+	"github.com/klauspost/compress/flate"
+)
+
+// Compression is the permessage-deflate of RFC 7692 without context takeover: a
+// context would be one a socket, some 300 KiB, and no two sockets could be sent
+// the same frame. So each frame is compressed by itself, once for all sockets
+// that take it so, and only where that pays: see BenchmarkDeflate.
+const (
+	// deflateFrom is the least length, in bytes, of a frame that is compressed.
+	deflateFrom = 1 << 10
+	// deflateGain is the least part of a frame, one in so many, that compression
+	// has to save.
+	deflateGain = 4
+
+	compressedBit = 0x40
+)
+
+// deflateOffered reports whether one of the offers in a Sec-WebSocket-Extensions
+// header can be accepted: any but one for a window of our own that is smaller than
+// the largest, which this cannot keep.
+func deflateOffered(header string) bool {
+	for offer := range strings.SplitSeq(header, ",") {
+		name, parameters, _ := strings.Cut(offer, ";")
+		if strings.TrimSpace(name) != "permessage-deflate" {
+			continue
+		}
+		if !strings.Contains(parameters, "server_max_window_bits") {
+			return true
+		}
+	}
+	return false
+}
+
+// deflateTail ends what a flush leaves; it is not sent.
+var deflateTail = []byte{0, 0, 0xff, 0xff}
+
+var deflaters = sync.Pool{New: func() any {
+	w, err := flate.NewWriter(nil, flate.BestSpeed)
+	if err != nil {
+		panic("stream: deflate level: " + err.Error()) // the level is a constant
+	}
+	return w
+}}
+
+// deflated gives a plain frame compressed, or as it is where little is gained.
+func deflated(plain []byte) []byte {
+	text := textOf(plain)
+	var out bytes.Buffer
+	out.Grow(len(text) / 2)
+	w := deflaters.Get().(*flate.Writer)
+	defer deflaters.Put(w)
+	w.Reset(&out)
+	if _, err := w.Write(text); err != nil {
+		return plain
+	}
+	if err := w.Flush(); err != nil {
+		return plain
+	}
+	body := bytes.TrimSuffix(out.Bytes(), deflateTail)
+	if len(body) > len(text)-len(text)/deflateGain {
+		return plain
+	}
+	wire := appendHeader(make([]byte, 0, maxHeader+len(body)), len(body))
+	wire[0] |= compressedBit
+	return append(wire, body...)
+}
+
+var errInflatedTooLong = errors.New("message too long")
+
+// inflated gives a message of a client as it was before it was compressed, up to
+// limit bytes.
+func inflated(body []byte, limit int) ([]byte, error) {
+	// A final empty block behind the tail ends the stream for the reader.
+	ended := io.MultiReader(bytes.NewReader(body), bytes.NewReader(deflateTail), strings.NewReader("\x01\x00\x00\xff\xff"))
+	r := flate.NewReader(ended)
+	defer func() { _ = r.Close() }()
+	text, err := io.ReadAll(io.LimitReader(r, int64(limit)+1))
+	if err == nil && len(text) > limit {
+		err = errInflatedTooLong
+	}
+	return text, err
+}
