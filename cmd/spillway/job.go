@@ -7,6 +7,8 @@ import (
 	"os"
 	"sync"
 	"time"
+
+	"golang.org/x/term"
 )
 
 // progressEvery is how often the progress of a job is shown at most.
@@ -29,14 +31,9 @@ func newJob(stderr io.Writer) *job {
 	return &job{out: stderr, terminal: isTerminal(stderr), broken: make(chan error, 1)}
 }
 
-// isTerminal takes any character device for one.
 func isTerminal(w io.Writer) bool {
 	file, is := w.(*os.File)
-	if !is {
-		return false
-	}
-	info, err := file.Stat()
-	return err == nil && info.Mode()&os.ModeCharDevice != 0
+	return is && term.IsTerminal(int(file.Fd()))
 }
 
 // run runs f. It does not wait for it once the disk has failed: a call under

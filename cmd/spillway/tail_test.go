@@ -134,7 +134,7 @@ func TestTailEndsWhenInterrupted(t *testing.T) {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	stdout := cancelWriter{cancel: cancel}
-	o := tailOptions{url: url, token: "t"}
+	o := tailOptions{url: url, token: "t", output: outputAuto}
 	if err := o.run(ctx, &stdout, &bytes.Buffer{}); err != nil {
 		t.Errorf("ends with %v", err)
 	}
