@@ -43,7 +43,7 @@ Without --token it mints one, with SPILLWAY_JWT_SECRET or DATA/dev.env. Without
 --since it starts with the next event.
 
 --forward posts each event as JSON to a program of yours, one at a time and in
-order. An event is posted again, with growing pauses of 5 s at most, until the
+order. An event is posted again, with growing pauses of 2 s at most, until the
 answer is 2xx: restart the program, or mend what answers 400 or 500, and the
 event comes again; none is lost. --forward-attempts goes on to the next event
 after so many other answers; a program that is down costs none. An answer that

@@ -19,7 +19,7 @@ import (
 
 // forwardRetry is how soon an event is posted again: often, for someone waits
 // for the program that they have just restarted.
-var forwardRetry = backoff.Policy{First: 200 * time.Millisecond, Most: 5 * time.Second}
+var forwardRetry = backoff.Policy{First: 200 * time.Millisecond, Most: 2 * time.Second}
 
 // forwardAnswer is how much of an answer is read, in bytes, so that its
 // connection can be used again.
