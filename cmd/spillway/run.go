@@ -286,7 +286,7 @@ func streamConfig(cfg config.Config) stream.Config {
 	c := stream.DefaultConfig()
 	c.Secret, c.PublicKey = cfg.Stream.JWTSecret, cfg.Stream.JWTPublicKey
 	c.AllowedOrigins = cfg.Stream.AllowedOrigins
-	c.Sockets, c.Queue = cfg.Stream.Sockets, cfg.Stream.Queue
+	c.Sockets, c.SocketsPerToken, c.Queue = cfg.Stream.Sockets, cfg.Stream.SocketsPerToken, cfg.Stream.Queue
 	return c
 }
 

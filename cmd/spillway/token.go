@@ -4,14 +4,12 @@ import (
 	"fmt"
 	"os"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/golang-jwt/jwt/v5"
 	"github.com/spf13/cobra"
 
 	"spillway/cmd/spillway/config"
-	"spillway/dispatch/event"
 	"spillway/dispatch/stream"
 )
 
@@ -84,15 +82,9 @@ func (o *tokenOptions) checkLists() error {
 	return checkTypes(o.events)
 }
 
-// checkTypes refuses what no event can match, most likely a slip: one would wait
-// for it for ever.
 func checkTypes(patterns []string) error {
-	known := []string{event.MessageNew, event.MessageStatus, event.ContactNew, event.ContactUpdated, "message:*", "contact:*", "*"}
-	for _, pattern := range patterns {
-		if !slices.Contains(known, pattern) && !strings.HasPrefix(pattern, event.WebhookPrefix) {
-			return usageError("--events %q is not a type of event; allowed: %s, %sFIELD, webhook:*",
-				pattern, strings.Join(known, ", "), event.WebhookPrefix)
-		}
+	if err := stream.CheckTypes(patterns); err != nil {
+		return usageError("--events %w", err)
 	}
 	return nil
 }

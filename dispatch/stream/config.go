@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"strings"
 	"time"
 )
 
@@ -21,6 +22,9 @@ type Config struct {
 
 	// Sockets is how many may be open at once; one more is answered 503.
 	Sockets int
+	// SocketsPerToken is how many of them may be open with one token; one more is
+	// closed with 1013.
+	SocketsPerToken int
 	// Queue and QueueBytes bound the events that wait for one live socket.
 	Queue      int
 	QueueBytes int64
@@ -57,6 +61,7 @@ type Config struct {
 func DefaultConfig() Config {
 	return Config{
 		Sockets:          20000,
+		SocketsPerToken:  1000,
 		Queue:            1024,
 		QueueBytes:       8 << 20,
 		BurstGrace:       2 * time.Second,
@@ -90,6 +95,7 @@ func (c *Config) Validate() error {
 		}
 	}
 	positive("sockets", int64(c.Sockets))
+	positive("sockets per token", int64(c.SocketsPerToken))
 	positive("queue", int64(c.Queue))
 	positive("queue bytes", c.QueueBytes)
 	positive("catch-ups", int64(c.CatchUps))
@@ -113,7 +119,7 @@ func validOrigin(origin string) error {
 		return nil
 	}
 	u, err := url.Parse(origin)
-	if err != nil || u.Scheme == "" || u.Host == "" || u.Scheme+"://"+u.Host != origin {
+	if err != nil || u.Scheme == "" || u.Host == "" || u.Scheme+"://"+u.Host != origin || strings.HasSuffix(u.Host, ":") {
 		return fmt.Errorf("allowed origin %q is not scheme://host[:port] or *", origin)
 	}
 	return nil

@@ -2,11 +2,11 @@ package stream
 
 import (
 	"bytes"
-	"errors"
 	"io"
 	"strings"
 	"sync"
 
+	"github.com/fasthttp/websocket"
 	"github.com/klauspost/compress/flate"
 )
 
@@ -74,18 +74,19 @@ func deflated(plain []byte) []byte {
 	return append(wire, body...)
 }
 
-var errInflatedTooLong = errors.New("message too long")
-
 // inflated gives a message of a client as it was before it was compressed, up to
-// limit bytes.
+// limit bytes. The error is a *violation.
 func inflated(body []byte, limit int) ([]byte, error) {
 	// A final empty block behind the tail ends the stream for the reader.
 	ended := io.MultiReader(bytes.NewReader(body), bytes.NewReader(deflateTail), strings.NewReader("\x01\x00\x00\xff\xff"))
 	r := flate.NewReader(ended)
 	defer func() { _ = r.Close() }()
 	text, err := io.ReadAll(io.LimitReader(r, int64(limit)+1))
-	if err == nil && len(text) > limit {
-		err = errInflatedTooLong
+	switch {
+	case err != nil:
+		return nil, &violation{code: websocket.CloseInvalidFramePayloadData, reason: "a message that cannot be decompressed"}
+	case len(text) > limit:
+		return nil, errTooLong
 	}
-	return text, err
+	return text, nil
 }

@@ -1,6 +1,7 @@
 package stream
 
 import (
+	"fmt"
 	"slices"
 	"strconv"
 	"strings"
@@ -116,6 +117,34 @@ func matchesPattern(pattern, name string) bool {
 	}
 	prefix, wild := strings.CutSuffix(pattern, "*")
 	return wild && strings.HasSuffix(prefix, ":") && strings.HasPrefix(name, prefix)
+}
+
+// knownTypes are the patterns that a webhook's own fields do not add to.
+var knownTypes = []string{
+	event.MessageNew, event.MessageStatus, event.ContactNew, event.ContactUpdated, "message:*", "contact:*", event.WebhookPrefix + "*", "*",
+}
+
+// CheckTypes refuses patterns that no event can match, most likely a slip: one would
+// wait for it for ever. The error names the first few of them, and what is allowed.
+func CheckTypes(patterns []string) error {
+	const most = 5
+	var wrong []string
+	for _, pattern := range patterns {
+		if !canMatch(pattern) && len(wrong) < most {
+			wrong = append(wrong, fmt.Sprintf("%+.80q", pattern))
+		}
+	}
+	if wrong == nil {
+		return nil
+	}
+	return fmt.Errorf("%s is not a type of event; allowed: %s, %sFIELD",
+		strings.Join(wrong, ", "), strings.Join(knownTypes, ", "), event.WebhookPrefix)
+}
+
+// canMatch reports whether an event of this version may have such a type.
+func canMatch(pattern string) bool {
+	field, webhook := strings.CutPrefix(pattern, event.WebhookPrefix)
+	return slices.Contains(knownTypes, pattern) || webhook && field != "" && !strings.HasSuffix(field, "*")
 }
 
 // matches decides about an event. What it has to know of the payload is read

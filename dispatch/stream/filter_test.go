@@ -1,6 +1,8 @@
 package stream
 
 import (
+	"slices"
+	"strings"
 	"testing"
 
 	"github.com/fasthttp/websocket"
@@ -54,6 +56,22 @@ func TestFilter(t *testing.T) {
 		if got := f.matches(test.kind, []byte(test.payload), &facts{}); got != test.want {
 			t.Errorf("%s: %v, want %v", test.name, got, test.want)
 		}
+	}
+}
+
+func TestCheckTypes(t *testing.T) {
+	good := []string{"message:new", "message:status", "contact:new", "contact:updated", "message:*", "contact:*", "webhook:*", "webhook:calls", "*"}
+	if err := CheckTypes(good); err != nil {
+		t.Error(err)
+	}
+	for _, bad := range []string{"", "nope", "message:", "message:neww", "message:n*", "nope:*", "webhook:", "webhook:c*", "Message:new", ":*", "**"} {
+		if err := CheckTypes([]string{"message:new", bad}); err == nil || strings.Contains(err.Error(), `"message:new"`) {
+			t.Errorf("%q: %v", bad, err)
+		}
+	}
+	many := slices.Repeat([]string{strings.Repeat("x", 8000)}, 100)
+	if err := CheckTypes(many); err == nil || len(err.Error()) > 1000 {
+		t.Error("the error of many types is long")
 	}
 }
 

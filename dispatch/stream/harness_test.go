@@ -22,6 +22,9 @@ import (
 	"spillway/dispatch/store"
 )
 
+// frontTimeout is how long the server in front waits for a request.
+const frontTimeout = time.Second
+
 const secret = "a secret of the tests, 32 bytes or more"
 
 // rig is a server over real TCP, with a feed in memory behind it.
@@ -43,6 +46,14 @@ func newRig(t *testing.T, feed *memoryFeed, change func(*Config)) *rig {
 // newStillRig is a rig whose server does not follow the feed by itself.
 func newStillRig(t *testing.T, feed *memoryFeed, change func(*Config)) *rig {
 	t.Helper()
+	r := newFeedRig(t, feed, change)
+	r.feed = feed
+	return r
+}
+
+// newFeedRig is one with a feed of any kind.
+func newFeedRig(t *testing.T, feed Feed, change func(*Config)) *rig {
+	t.Helper()
 	cfg := DefaultConfig()
 	cfg.Secret = secret
 	if change != nil {
@@ -56,8 +67,12 @@ func newStillRig(t *testing.T, feed *memoryFeed, change func(*Config)) *rig {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := &rig{t: t, feed: feed, server: server, host: listener.Addr().String()}
-	front := &fasthttp.Server{Handler: server.Handler, Logger: discard{}, KeepHijackedConns: true, MaxIdleWorkerDuration: 20 * time.Millisecond}
+	r := &rig{t: t, server: server, host: listener.Addr().String()}
+	front := &fasthttp.Server{
+		Handler: server.Handler, Logger: discard{}, KeepHijackedConns: true, MaxIdleWorkerDuration: 20 * time.Millisecond,
+		ReadTimeout: frontTimeout, ReadBufferSize: 8 << 10,
+		StreamRequestBody: true, MaxRequestBodySize: 1, // as package ingest has it
+	}
 	served := make(chan error, 1)
 	go func() { served <- front.Serve(listener) }()
 	r.stop = func() {

@@ -49,6 +49,7 @@ type Server struct {
 	metrics  *metrics
 	hub      *hub
 	turns    *turns
+	shares   *shares
 	upgrader websocket.FastHTTPUpgrader
 	// deflating is upgrader for those who take compressed frames.
 	deflating websocket.FastHTTPUpgrader
@@ -83,11 +84,11 @@ func New(cfg Config, feed Feed, logger *slog.Logger, reg prometheus.Registerer) 
 		cfg: cfg, feed: feed, logger: logger, metrics: m,
 		hub:     newHub(feed.Partitions(), cfg.Queue, m.overruns),
 		turns:   newTurns(cfg.CatchUps),
+		shares:  newShares(cfg.SocketsPerToken),
 		sockets: make(map[*socket]struct{}),
 	}
 	s.upgrader = websocket.FastHTTPUpgrader{
-		WriteBufferPool: &sync.Pool{},
-		CheckOrigin:     func(ctx *fasthttp.RequestCtx) bool { return s.allowsOrigin(ctx) },
+		CheckOrigin: func(ctx *fasthttp.RequestCtx) bool { return s.allowsOrigin(ctx) },
 	}
 	s.deflating = s.upgrader
 	s.deflating.EnableCompression = true
@@ -114,28 +115,66 @@ func (s *Server) Reload(secret, publicKey string) error {
 // must have KeepHijackedConns set: a socket outlives the handler, and closes its
 // connection itself.
 func (s *Server) Handler(ctx *fasthttp.RequestCtx) {
-	switch {
-	case !ctx.IsGet():
+	if !ctx.IsGet() {
 		ctx.Error("only GET opens a WebSocket\n", fasthttp.StatusMethodNotAllowed)
 		ctx.Response.Header.Set(fasthttp.HeaderAllow, fasthttp.MethodGet)
 		return
-	case !websocket.FastHTTPIsWebSocketUpgrade(ctx):
-		ctx.Error("this is a WebSocket: connect with ws:// or wss://\n", fasthttp.StatusUpgradeRequired)
+	}
+	if problem := handshakeProblem(ctx); problem != "" {
+		ctx.Error(problem, fasthttp.StatusUpgradeRequired)
 		ctx.Response.Header.Set(fasthttp.HeaderUpgrade, "websocket")
+		ctx.Response.Header.Set(fasthttp.HeaderSecWebSocketVersion, protocolVersion)
 		return
-	case !s.hasRoom():
+	}
+	if hasBody(ctx) {
+		ctx.Error("a request for a WebSocket has no body\n", fasthttp.StatusBadRequest)
+		ctx.SetConnectionClose()
+		return
+	}
+	if !s.hasRoom() {
 		s.metrics.refused.Inc()
 		ctx.Error("too many sockets are open, try again\n", fasthttp.StatusServiceUnavailable)
 		ctx.Response.Header.Set(fasthttp.HeaderRetryAfter, "5")
 		return
 	}
+	s.upgrade(ctx)
+}
+
+const protocolVersion = "13"
+
+// handshakeProblem says why a request cannot be upgraded as it is; empty where it
+// can. What else is wrong with one the upgrader answers.
+func handshakeProblem(ctx *fasthttp.RequestCtx) string {
+	switch {
+	case !ctx.Request.Header.IsHTTP11():
+		return "a WebSocket needs HTTP/1.1\n"
+	case !websocket.FastHTTPIsWebSocketUpgrade(ctx):
+		return "this is a WebSocket: connect with ws:// or wss://\n"
+	case string(ctx.Request.Header.Peek(fasthttp.HeaderSecWebSocketVersion)) != protocolVersion:
+		return "only version " + protocolVersion + " of the protocol is spoken\n"
+	}
+	return ""
+}
+
+// hasBody tells that bytes follow the header that are no frames.
+func hasBody(ctx *fasthttp.RequestCtx) bool {
+	const chunked = -1
+	length := ctx.Request.Header.ContentLength()
+	return length > 0 || length == chunked
+}
+
+// upgrade hands the connection over. The upgrader makes the answer alone: its own
+// connection would answer what breaks the protocol by itself, beside the writer.
+func (s *Server) upgrade(ctx *fasthttp.RequestCtx) {
 	req := copyRequest(ctx)
 	upgrader := &s.upgrader
 	if req.deflate {
 		upgrader = &s.deflating
 	}
-	// An error was answered by Upgrade itself.
-	_ = upgrader.Upgrade(ctx, func(ws *websocket.Conn) { s.serve(ws.NetConn(), req) })
+	if err := upgrader.Upgrade(ctx, func(*websocket.Conn) {}); err != nil {
+		return // and answered
+	}
+	ctx.Hijack(func(conn net.Conn) { s.serve(conn, req) })
 }
 
 // copyRequest takes what is needed of a request that is gone once it is upgraded.
@@ -157,14 +196,30 @@ func copyRequest(ctx *fasthttp.RequestCtx) request {
 	return req
 }
 
+// allowsOrigin judges the page that a browser says it connects for; a program that
+// says none may connect. "null", the origin of sandboxed pages and files, is one
+// that no list names.
 func (s *Server) allowsOrigin(ctx *fasthttp.RequestCtx) bool {
 	origin := string(ctx.Request.Header.Peek(fasthttp.HeaderOrigin))
 	if origin == "" || len(s.cfg.AllowedOrigins) == 0 {
 		return true
 	}
 	return slices.ContainsFunc(s.cfg.AllowedOrigins, func(allowed string) bool {
-		return allowed == "*" || strings.EqualFold(allowed, origin)
+		return allowed == "*" || normalOrigin(allowed) == normalOrigin(origin)
 	})
+}
+
+// normalOrigin is an origin as browsers write it: in lower case, and without the
+// port that goes with the scheme.
+func normalOrigin(origin string) string {
+	origin = strings.ToLower(origin)
+	switch {
+	case strings.HasPrefix(origin, "http://"):
+		return strings.TrimSuffix(origin, ":80")
+	case strings.HasPrefix(origin, "https://"):
+		return strings.TrimSuffix(origin, ":443")
+	}
+	return origin
 }
 
 func (s *Server) hasRoom() bool {
@@ -195,7 +250,7 @@ func buffered(hijacked net.Conn) []byte {
 	_ = hijacked.SetReadDeadline(time.Unix(1, 0))
 	defer func() { _ = hijacked.SetReadDeadline(time.Time{}) }()
 	var early []byte
-	for piece := make([]byte, incomingBuffer); ; {
+	for piece := make([]byte, 512); ; {
 		n, err := hijacked.Read(piece)
 		early = append(early, piece[:n]...)
 		if err != nil {
@@ -221,6 +276,9 @@ func (s *Server) enter(k *socket) *ending {
 }
 
 func (s *Server) leave(k *socket) {
+	if k.shares {
+		s.shares.give(k.share)
+	}
 	s.mu.Lock()
 	delete(s.sockets, k)
 	s.mu.Unlock()

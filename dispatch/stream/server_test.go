@@ -87,7 +87,12 @@ func TestReload(t *testing.T) {
 	if err := r.server.Reload("the next secret", ""); err != nil {
 		t.Fatal(err)
 	}
+	old := r.token(nil)
 	r.open("").wantClose(CodeToken)
+	r.dial("since=0&token="+old, nil).wantClose(CodeToken)
+	late := r.dial("", nil)
+	_ = late.conn.WriteMessage(websocket.TextMessage, []byte(`{"type":"auth","payload":{"token":"`+old+`"}}`))
+	late.wantClose(CodeToken)
 	token, _ := Mint("the next secret", claims(nil))
 	r.dial("token="+token, nil).live()
 }
@@ -200,6 +205,33 @@ func TestClientMessages(t *testing.T) {
 	}
 	_ = p.conn.WriteMessage(websocket.TextMessage, make([]byte, readLimit+1))
 	p.wantClose(websocket.CloseMessageTooBig)
+}
+
+// TestUnknownTypes: a socket that asks for what no event can be is told so, and gets
+// the rest.
+func TestUnknownTypes(t *testing.T) {
+	r := newRig(t, newMemoryFeed(1), nil)
+	before := r.feed.add(0, "message:new", `{}`)
+	for _, since := range []string{"", "&since=0"} {
+		p := r.open("events=nope,message:new,%22%ff" + since)
+		m := p.next()
+		for _, want := range []string{`\"nope\"`, `\\xff`, "webhook:FIELD", "message:status", "contact:*"} {
+			if m.Type != "error" || !bytes.Contains(m.Payload, []byte(want)) {
+				t.Errorf("the first message is %+v, want one that names %s", m, want)
+			}
+		}
+		if since != "" && p.event().UID != before.UID {
+			t.Error("the event that was asked for did not come")
+		}
+		p.live()
+		want := r.feed.add(0, "message:new", `{}`)
+		if got := p.event(); got.UID != want.UID {
+			t.Errorf("got %+v, want the event that was asked for", got)
+		}
+		before = want
+		r.feed.trim(0, 1)
+	}
+	r.open("events=message:*,contact:new,webhook:anything,*").live()
 }
 
 func TestPingAndSilence(t *testing.T) {

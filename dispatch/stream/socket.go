@@ -1,7 +1,9 @@
 package stream
 
 import (
+	"bytes"
 	"errors"
+	"io"
 	"net"
 	"os"
 	"sync"
@@ -37,7 +39,7 @@ type socket struct {
 	server  *Server
 	conn    net.Conn
 	request request
-	in      incoming
+	frames  clientFrames
 	queue   queue
 
 	// activity is the state of the writer.
@@ -51,7 +53,10 @@ type socket struct {
 	mail mail
 
 	// From here on the fields are the writer's.
-	begun  bool
+	begun bool
+	// share is the token's, and shares true while it counts the socket.
+	share  share
+	shares bool
 	filter *filter
 	cursor *cursor
 	// sent is the last id that was written, unwritten how many events are in a
@@ -76,11 +81,9 @@ type mail struct {
 	// token is what the peer showed, once asked is true.
 	token string
 	asked bool
-	// quit is how the reader asks for an ending; it goes on reading.
+	// quit is the ending that the reader asks for: the peer has gone, or did what it
+	// must not. Where the peer said goodbye its code is sent back.
 	quit *ending
-	// gone is true once the reader has ended, with the peer's close code in peer.
-	gone bool
-	peer int
 	// replies are whole frames the reader wants written, at most maxReplies.
 	replies [][]byte
 	// closing is true once the closing handshake has begun: the read deadline is
@@ -111,13 +114,16 @@ const (
 func newSocket(s *Server, conn net.Conn, early []byte, req request) *socket {
 	k := &socket{
 		server: s, conn: conn, request: req,
-		in:     incoming{r: conn, early: early, deflate: req.deflate},
+		frames: clientFrames{from: conn, deflate: req.deflate},
 		queue:  queue{maxFrames: int64(s.cfg.Queue), maxBytes: s.cfg.QueueBytes},
 		signal: make(chan struct{}, 1),
 		sent:   mark{oldest: true},
 	}
 	k.mail = mail{token: req.token, asked: req.token != ""}
 	k.parts.Store(2)
+	if len(early) > 0 {
+		k.frames.from = io.MultiReader(bytes.NewReader(early), conn)
+	}
 	shrinkSendBuffer(k.conn, s.cfg.SendBuffer)
 	return k
 }
@@ -309,7 +315,7 @@ func (k *socket) authenticate() *ending {
 			k.looks()
 		case <-k.server.ctx.Done():
 		case <-timeout.C:
-			return &ending{code: CodeToken, reason: "no token came in time"}
+			return badToken("no token came in time")
 		}
 	}
 }
@@ -321,36 +327,33 @@ func (k *socket) shown() (token string, asked bool, end *ending) {
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	return k.mail.token, k.mail.asked, k.mail.ending()
+	return k.mail.token, k.mail.asked, k.mail.quit
 }
 
 // admit verifies the token.
 func (k *socket) admit(token string) *ending {
 	claims, err := k.server.verifier.Load().verify(token)
 	if err != nil {
-		return &ending{code: CodeToken, reason: "token not accepted"}
+		return badToken("token not accepted")
+	}
+	k.share = shareOf(token)
+	if k.shares = k.server.shares.take(k.share); !k.shares {
+		return &ending{code: tryLater, reason: "too many sockets are open with this token"}
 	}
 	k.expires = claims.ExpiresAt.Time
 	k.filter = newFilter(claims, k.request.events, k.request.phones)
 	if k.request.deflate {
 		k.filter.forDeflate()
 	}
-	return nil
-}
-
-func shutdown() *ending { return &ending{code: restarting, reason: "shutting down"} }
-
-// ending is what the reader asks for; nil for nothing. Where the peer has gone its
-// code is sent back.
-func (m *mail) ending() *ending {
-	switch {
-	case m.quit != nil:
-		return m.quit
-	case m.gone:
-		return &ending{code: m.peer, silent: m.peer == abnormal}
+	if err := CheckTypes(split(k.request.events)); err != nil {
+		k.reply(appendError(nil, err.Error()))
 	}
 	return nil
 }
+
+func badToken(reason string) *ending { return &ending{code: CodeToken, reason: reason} }
+
+func shutdown() *ending { return &ending{code: restarting, reason: "shutting down"} }
 
 // check finds out whether the socket is to end now.
 func (k *socket) check() *ending {
@@ -358,14 +361,14 @@ func (k *socket) check() *ending {
 		return shutdown()
 	}
 	k.mu.Lock()
-	end := k.mail.ending()
+	end := k.mail.quit
 	k.mu.Unlock()
 	if end != nil {
 		return end
 	}
 	now := time.Now()
 	if !now.Before(k.expires) {
-		return &ending{code: CodeToken, reason: "token expired"}
+		return badToken("token expired")
 	}
 	if !k.levelBy.IsZero() && now.After(k.levelBy) {
 		return k.tooSlow()
@@ -425,7 +428,7 @@ func (k *socket) refuse(end *ending) {
 	k.server.metrics.closed(end)
 	k.sayGoodbye(end)
 	for {
-		if opcode, _, err := k.in.next(); err != nil || opcode == closeOpcode {
+		if opcode, _, err := k.frames.next(); err != nil || opcode == closeOpcode {
 			break
 		}
 	}

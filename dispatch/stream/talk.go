@@ -2,6 +2,7 @@ package stream
 
 import (
 	"errors"
+	"io"
 	"time"
 
 	"github.com/fasthttp/websocket"
@@ -15,8 +16,8 @@ type talk struct {
 	// judged is true once a token was looked at.
 	judged bool
 
-	// In each window of talkWindow so many messages are taken; then the reader
-	// rests until the window ends, and with it whoever sends them.
+	// In each window of talkWindow so many messages, pings and pongs are taken; then
+	// the reader rests until the window ends, and with it whoever sends them.
 	window time.Time
 	count  int
 }
@@ -33,19 +34,18 @@ func (k *socket) read() {
 	t := talk{socket: k, judged: k.request.token != ""}
 	k.heard()
 	for {
-		opcode, payload, err := k.in.next()
-		peer := abnormal
-		if err == nil && opcode == closeOpcode {
-			peer, err = closeCode(payload)
-		}
+		opcode, payload, err := k.frames.next()
 		var broken *violation
 		switch {
 		case errors.As(err, &broken):
 			k.quit(&ending{code: broken.code, reason: broken.reason})
 			k.drain()
 			return
-		case err != nil || opcode == closeOpcode:
-			k.leave(peer)
+		case err != nil:
+			k.quit(&ending{code: abnormal, silent: true})
+			return
+		case opcode == closeOpcode:
+			k.quit(&ending{code: closeCode(payload)})
 			return
 		}
 		if k.heard() {
@@ -64,24 +64,10 @@ func (k *socket) quit(end *ending) {
 	k.wake()
 }
 
-// leave tells the writer that there is nothing more to read.
-func (k *socket) leave(peer int) {
-	k.mu.Lock()
-	k.mail.gone, k.mail.peer = true, peer
-	k.mu.Unlock()
-	k.wake()
-}
-
 // drain drops what the peer still sends, until it closes or the writer's deadline
 // comes: a connection that is closed with unread bytes is reset, and the peer
 // would never see the close frame.
-func (k *socket) drain() {
-	for {
-		if _, err := k.in.r.Read(k.in.buffer[:]); err != nil {
-			return
-		}
-	}
-}
+func (k *socket) drain() { _, _ = io.Copy(io.Discard, k.conn) }
 
 // heard puts off the time at which a silent peer is given up. False means that
 // the socket is ending: there is nothing more to say.
@@ -106,21 +92,24 @@ func (k *socket) reply(wire []byte) {
 }
 
 func (t *talk) receive(opcode int, payload []byte) {
-	if opcode == pongOpcode {
-		return
-	}
 	t.pace()
-	if opcode == pingOpcode {
+	switch opcode {
+	case pingOpcode:
 		t.socket.reply(appendControl(nil, pongOpcode, payload))
-		return
+	case pongOpcode:
+	default:
+		t.message(opcode, payload)
 	}
+}
+
+func (t *talk) message(opcode int, payload []byte) {
 	token, problem := parseMessage(opcode, payload)
 	switch {
 	case !t.judged && problem == "":
 		t.show(token)
 	case !t.judged:
 		t.judged = true
-		t.socket.quit(&ending{code: CodeToken, reason: "the first message must bring the token"})
+		t.socket.quit(badToken("the first message must bring the token"))
 	case problem == "":
 		t.socket.reply(appendError(nil, "already authenticated"))
 	default:

@@ -168,7 +168,7 @@ func TestValidateTellsAll(t *testing.T) {
 		"wrong line": {func(c *Config) { c.Secret, c.PublicKey = "", publicPEM(t, p384.Public()) }, []string{"P-384"}},
 		"all at once": {func(c *Config) {
 			*c = Config{AllowedOrigins: []string{"example.com", "https://example.com/path"}, BurstGrace: -1}
-		}, []string{"no key", `"example.com"`, "/path", "sockets", "queue is", "queue bytes", "catch-ups", "catch-up bytes",
+		}, []string{"no key", `"example.com"`, "/path", "sockets is", "sockets per token is", "queue is", "queue bytes", "catch-ups", "catch-up bytes",
 			"auth", "ping", "pong", "position", "write", "close", "send buffer", "burst"}},
 	}
 	for name, test := range tests {

@@ -128,7 +128,9 @@ type Stream struct {
 	JWTPublicKey string `yaml:"jwt_public_key"`
 	// AllowedOrigins are scheme://host[:port], or *; none set allows any.
 	AllowedOrigins []string `yaml:"allowed_origins"`
-	Sockets        int      `yaml:"sockets" range:"1..1000000"`
+	// Sockets is how many may be open in all, SocketsPerToken with one token.
+	Sockets         int `yaml:"sockets" range:"1..1000000"`
+	SocketsPerToken int `yaml:"sockets_per_token" range:"1..1000000"`
 	// Queue is how many events may wait for one socket.
 	Queue int `yaml:"queue" range:"1..1000000"`
 	// Retain and RetainBytes bound the events kept to resume from, in all.
@@ -167,10 +169,11 @@ func DefaultConfig() Config {
 		Redis:  Redis{Prefix: "spillway", Partitions: 32, Refill: 24 * time.Hour},
 		Dedupe: Dedupe{Window: 192 * time.Hour},
 		Stream: Stream{
-			Sockets:     20000,
-			Queue:       1024,
-			Retain:      1000000,
-			RetainBytes: 2 * GiB,
+			Sockets:         20000,
+			SocketsPerToken: 1000,
+			Queue:           1024,
+			Retain:          1000000,
+			RetainBytes:     2 * GiB,
 		},
 	}
 }

@@ -78,7 +78,7 @@ func TestFileSetsEveryKey(t *testing.T) {
 		Dedupe:   Dedupe{Window: 200 * time.Hour},
 		Contacts: Contacts{TTL: 8760 * time.Hour},
 		Stream: Stream{JWTSecret: "of two\nlines", AllowedOrigins: []string{"https://example.com", "http://localhost:3000"},
-			Sockets: 10, Queue: 20, Retain: 30, RetainBytes: 40 * MiB},
+			Sockets: 10, SocketsPerToken: 5, Queue: 20, Retain: 30, RetainBytes: 40 * MiB},
 		Endpoints: []Endpoint{},
 	}
 	if !reflect.DeepEqual(c, want) {
@@ -146,7 +146,7 @@ func TestVariableNames(t *testing.T) {
 	for _, f := range fields(&Config{}) {
 		names = append(names, f.variable())
 	}
-	if len(names) != 34 {
+	if len(names) != 35 {
 		t.Errorf("there are %d settings: %v", len(names), names)
 	}
 	for _, promised := range []string{"SPILLWAY_LISTEN", "SPILLWAY_ADMIN", "SPILLWAY_DATA", "SPILLWAY_LOG_RETAIN",

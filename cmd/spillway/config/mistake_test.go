@@ -63,6 +63,8 @@ func TestMistakes(t *testing.T) {
 		{name: "item of a list variable", environ: append(slices.Clone(secrets), "SPILLWAY_STREAM_ALLOWED_ORIGINS=*, x"),
 			file: "stream: {allowed_origins: [a://b]}\n", want: []string{
 				`SPILLWAY_STREAM_ALLOWED_ORIGINS (stream.allowed_origins[1]): "x" is not an origin; allowed: * or scheme://host[:port]`}},
+		{name: "sockets per token", environ: append(slices.Clone(secrets), "SPILLWAY_STREAM_SOCKETS_PER_TOKEN=0"), want: []string{
+			"SPILLWAY_STREAM_SOCKETS_PER_TOKEN (stream.sockets_per_token): \"0\" is not allowed; allowed: a whole number, from 1 to 1000000"}},
 		{name: "what comes later", environ: secrets, file: "endpoints: [{name: a}]\n", want: []string{
 			"spillway.yaml:1: endpoints: is not available in this version; allowed: leave endpoints empty"}},
 		{name: "database of a cluster", environ: append(slices.Clone(secrets), "SPILLWAY_REDIS_ADDRS=127.0.0.1:1,127.0.0.1:2", "SPILLWAY_REDIS_DB=3"), want: []string{
