@@ -124,7 +124,7 @@ func fragments(text string) []byte {
 func TestBadFrames(t *testing.T) {
 	r := newRig(t, newMemoryFeed(2), func(c *Config) {
 		c.PingInterval, c.PongTimeout = 500*time.Millisecond, time.Second
-		c.AuthTimeout, c.CloseTimeout = time.Second, 300*time.Millisecond
+		c.AuthTimeout, c.CloseTimeout = time.Second, 100*time.Millisecond
 	})
 	beside := r.neighbour()
 	t.Run("all", func(t *testing.T) { eachBadFrame(t, r, beside) })
