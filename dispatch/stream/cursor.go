@@ -1,7 +1,10 @@
 package stream
 
 import (
+	"encoding/binary"
 	"errors"
+
+	"github.com/zeebo/xxh3"
 
 	"spillway/dispatch/store"
 )
@@ -45,19 +48,36 @@ func (c *cursor) advance(partition int, place, complete store.Place) {
 
 // mark is the id of the event last handled in the partition.
 func (c *cursor) mark(partition int) mark {
-	return mark{
-		partition: partition,
-		place:     c.places[partition],
-		watermark: c.watermark,
-		oldest:    c.watermark.Compare(c.skew) < 0,
+	m := mark{partition: partition, place: c.places[partition], watermark: c.watermark}
+	return c.skewed(m)
+}
+
+// skewed adds what an id must say besides while partitions begin after the watermark.
+func (c *cursor) skewed(m mark) mark {
+	if c.watermark.Compare(c.skew) >= 0 {
+		return m
 	}
+	m.form = skewedForm
+	for p, place := range c.places {
+		if p != m.partition && !c.begun[p] && place.Compare(c.watermark) > 0 {
+			m.late ^= beginning(p, place)
+		}
+	}
+	return m
+}
+
+// beginning is the hash of a partition and what it was trimmed to.
+func beginning(partition int, trimmed store.Place) uint32 {
+	var b [20]byte
+	binary.BigEndian.PutUint32(b[:], uint32(partition))
+	binary.BigEndian.PutUint64(b[4:], trimmed.Ms)
+	binary.BigEndian.PutUint64(b[12:], trimmed.Seq)
+	return uint32(xxh3.Hash(b[:]))
 }
 
 // position is the id of no event: all partitions from the watermark.
 func (c *cursor) position() mark {
-	m := mark{place: c.after(0), watermark: c.watermark}
-	m.oldest = c.watermark.Compare(c.skew) < 0
-	return m
+	return c.skewed(mark{place: c.after(0), watermark: c.watermark})
 }
 
 // reach notes that all partitions were handled up to their targets, and all
@@ -136,14 +156,32 @@ func resume(since string, bounds []store.Bounds, limit store.Place) (*cursor, er
 	if m.partition >= len(bounds) || m.place.Compare(limit) > 0 || m.watermark.Compare(limit) > 0 {
 		return nil, errMark
 	}
-	if m.oldest {
-		c := oldest(bounds)
-		c.places[m.partition] = later(c.places[m.partition], m.place)
-		return c, c.check(bounds, limit)
+	if m.form == oldestForm {
+		return oldest(bounds), nil
 	}
 	c := &cursor{places: make([]store.Place, len(bounds)), watermark: m.watermark}
 	c.places[m.partition] = m.place
+	if m.form == skewedForm && !c.resumeSkewed(m, bounds) {
+		return nil, errGap
+	}
 	return c, c.check(bounds, limit)
+}
+
+// resumeSkewed has the partitions that begin after the watermark start there; false
+// where they are not those that began there, or not there, when the id was given.
+func (c *cursor) resumeSkewed(m mark, bounds []store.Bounds) bool {
+	c.begun = make([]bool, len(bounds))
+	late := uint32(0)
+	for p := range bounds {
+		c.begun[p] = p == m.partition || bounds[p].Trimmed.Compare(m.watermark) <= 0
+		if c.begun[p] {
+			continue
+		}
+		late ^= beginning(p, bounds[p].Trimmed)
+		c.places[p] = bounds[p].Trimmed
+		c.skew = later(c.skew, bounds[p].Trimmed)
+	}
+	return late == m.late
 }
 
 func oldest(bounds []store.Bounds) *cursor {
@@ -157,7 +195,7 @@ func oldest(bounds []store.Bounds) *cursor {
 
 // oldestID is an id to resume from the oldest event kept, now or when it is used.
 func oldestID(bounds []store.Bounds) string {
-	m := mark{oldest: true}
+	m := mark{form: oldestForm}
 	for p := range bounds {
 		if t := bounds[p].Trimmed; t.Compare(m.place) > 0 {
 			m.partition, m.place = p, t

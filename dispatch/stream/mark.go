@@ -11,25 +11,53 @@ import (
 // mark is what an id says. Ids are opaque to their readers; as text they are
 // unreserved ASCII, at most markMax bytes, every number in base 36:
 //
-//	1-PARTITION-MS-SEQ-MS-SEQ    the place of the event, then the watermark
-//	1o-PARTITION-MS-SEQ          the place of the event, no watermark yet
-//	0                            from the oldest event kept
+//	1-PARTITION-MS-SEQ-MS-SEQ          the place of the event, then the watermark
+//	1s-PARTITION-MS-SEQ-MS-SEQ-HASH    and which partitions begin after the watermark
+//	1o-PARTITION-MS-SEQ                from the oldest event kept, wherever that is
+//	0                                  the same
 //
 // The watermark is the place up to which the sender had sent every partition
 // before this event. One mark so resumes all partitions: its own exactly after
 // the place, the others from the watermark, a little before where they were.
 //
 // The second form is of a reader who asked for the oldest and has not yet come to
-// where all partitions are complete: the others start at their oldest again.
+// where all partitions begin, which is at different places: those that begin after
+// the watermark start at their oldest again. The hash tells whether it is the oldest
+// that it was: else something is gone that stood after the event. The third form is
+// what a refused reader is given; its place is no more than a sign of where that is.
 type mark struct {
 	partition int
 	place     store.Place
 	watermark store.Place
-	oldest    bool
+	form      form
+	// late is the hash of the partitions that begin after the watermark, and of where.
+	late uint32
 }
 
-// markMax is above the longest id: 62 bytes.
-const markMax = 64
+// form is what follows the version of an id.
+type form string
+
+const (
+	plainForm  form = ""
+	skewedForm form = "s"
+	oldestForm form = "o"
+)
+
+// numbers is how many numbers an id of the form has, -1 where there is no such form.
+func (f form) numbers() int {
+	switch f {
+	case plainForm:
+		return 5
+	case skewedForm:
+		return 6
+	case oldestForm:
+		return 3
+	}
+	return -1
+}
+
+// markMax is above the longest id: 71 bytes.
+const markMax = 72
 
 // maxPartition keeps the id short; no store comes near it.
 const maxPartition = 1<<16 - 1
@@ -39,15 +67,17 @@ var errMark = errors.New("not an id of this stream")
 // append writes the mark as text.
 func (m mark) append(b []byte) []byte {
 	b = append(b, '1')
-	if m.oldest {
-		b = append(b, 'o')
-	}
+	b = append(b, m.form...)
 	b = appendNumber(b, uint64(m.partition))
 	b = appendNumber(appendNumber(b, m.place.Ms), m.place.Seq)
-	if m.oldest {
+	if m.form == oldestForm {
 		return b
 	}
-	return appendNumber(appendNumber(b, m.watermark.Ms), m.watermark.Seq)
+	b = appendNumber(appendNumber(b, m.watermark.Ms), m.watermark.Seq)
+	if m.form == skewedForm {
+		b = appendNumber(b, uint64(m.late))
+	}
+	return b
 }
 
 func appendNumber(b []byte, n uint64) []byte {
@@ -62,14 +92,10 @@ func parseMark(s string) (mark, error) {
 		return mark{}, errMark
 	}
 	version, rest, _ := strings.Cut(s, "-")
-	m := mark{oldest: version == "1o"}
-	want := 5
-	if m.oldest {
-		want = 3
-	}
-	var numbers [5]uint64
+	m := mark{form: form(strings.TrimPrefix(version, "1"))}
+	var numbers [6]uint64
 	parts := strings.Split(rest, "-")
-	if len(parts) != want {
+	if len(parts) != m.form.numbers() {
 		return mark{}, errMark
 	}
 	for i, part := range parts {
@@ -85,6 +111,7 @@ func parseMark(s string) (mark, error) {
 	m.partition = int(numbers[0])
 	m.place = store.Place{Ms: numbers[1], Seq: numbers[2]}
 	m.watermark = store.Place{Ms: numbers[3], Seq: numbers[4]}
+	m.late = uint32(numbers[5])
 	// One mark has one text: capitals, signs and leading zeros are not ours, and
 	// neither is another version.
 	if m.String() != s {

@@ -18,7 +18,10 @@ func TestMarkGolden(t *testing.T) {
 		{mark{}, "1-0-0-0-0-0"},
 		{mark{partition: 31, place: store.Place{Ms: 1795390842123, Seq: 7}, watermark: store.Place{Ms: 1795390841999, Seq: 0}},
 			"1-v-mwshcnwr-7-mwshcntb-0"},
-		{mark{oldest: true, partition: 3, place: store.Place{Ms: 36, Seq: 35}}, "1o-3-10-z"},
+		{mark{form: oldestForm, partition: 3, place: store.Place{Ms: 36, Seq: 35}}, "1o-3-10-z"},
+		{mark{form: skewedForm, partition: 3, place: store.Place{Ms: 36, Seq: 35}, watermark: store.Place{Ms: 37, Seq: 1}, late: 36}, "1s-3-10-z-11-1-10"},
+		{mark{form: skewedForm, partition: maxPartition, place: most, watermark: most, late: math.MaxUint32},
+			"1s-1ekf-3w5e11264sgsf-3w5e11264sgsf-3w5e11264sgsf-3w5e11264sgsf-1z141z3"},
 		{mark{partition: maxPartition, place: most, watermark: most},
 			"1-1ekf-3w5e11264sgsf-3w5e11264sgsf-3w5e11264sgsf-3w5e11264sgsf"},
 	}
@@ -38,6 +41,7 @@ func TestMarkGolden(t *testing.T) {
 func TestMarkRefuses(t *testing.T) {
 	for _, text := range []string{
 		"", "0", "1", "1-", "1-0", "1-0-0-0-0", "1-0-0-0-0-0-0", "2-0-0-0-0-0", "1o-0-0-0-0-0", "1o-0-0", "o-0-0-0",
+		"1s-0-0-0-0-0", "1s-0-0-0-0-0-1z141z4", "1x-0-0-0-0-0", "s-0-0-0-0-0-0",
 		"1-00-0-0-0-0", "1-0-A-0-0-0", "1-0--0-0-0", "1-0-+1-0-0-0", "1-0-0-0-0-0 ", " 1-0-0-0-0-0", "1-1ekg-0-0-0-0",
 		"1-0-3w5e11264sgsg-0-0-0", "1-0-0-0-0-" + strings.Repeat("1", 80), "1_0_0_0_0_0", "1-0-1_0-0-0-0",
 	} {
@@ -50,6 +54,7 @@ func TestMarkRefuses(t *testing.T) {
 func FuzzMark(f *testing.F) {
 	f.Add("1-v-mwshcnwr-7-mwshcntb-0")
 	f.Add("1o-3-10-z")
+	f.Add("1s-3-10-z-11-1-10")
 	f.Add("0")
 	f.Fuzz(func(t *testing.T, text string) {
 		m, err := parseMark(text)
@@ -66,7 +71,7 @@ func FuzzMark(f *testing.F) {
 		}
 		end := store.Place{Ms: math.MaxUint64, Seq: math.MaxUint64}
 		bounds := slices.Repeat([]store.Bounds{{Last: end}}, 4)
-		if c, err := resume(text, bounds, end); err == nil {
+		if c, err := resume(text, bounds, end); err == nil && m.form != oldestForm {
 			if m.partition > 3 || c.after(m.partition).Compare(m.place) < 0 {
 				t.Errorf("%q resumes partition %d from %+v", text, m.partition, c.after(m.partition))
 			}
@@ -105,7 +110,7 @@ func TestWatermark(t *testing.T) {
 	}
 	for i, step := range steps {
 		c.advance(step.partition, step.place, at(20))
-		if m := c.mark(step.partition); m.watermark != step.want || m.place != step.place || m.oldest {
+		if m := c.mark(step.partition); m.watermark != step.want || m.place != step.place || m.form != plainForm {
 			t.Errorf("step %d: id %+v, want the watermark %+v", i, m, step.want)
 		}
 	}

@@ -59,8 +59,10 @@ func newMerge(ctx context.Context, feed Feed, c *cursor, target []store.Place, m
 
 // next gives the entry that stands first; nil at the end.
 func (m *merge) next(ctx context.Context) (partition int, entry *store.Entry, err error) {
-	if err := m.refill(ctx); err != nil {
-		return 0, nil, err
+	for slices.ContainsFunc(m.sources, source.isDry) {
+		if err := m.refill(ctx); err != nil {
+			return 0, nil, err
+		}
 	}
 	var first *source
 	for i := range m.sources {
@@ -79,12 +81,12 @@ func (m *merge) next(ctx context.Context) (partition int, entry *store.Entry, er
 	return first.partition, entry, nil
 }
 
-// refill reads on where a partition ran dry, and looks once whether trimming was
+// isDry is true where the next entry is not known.
+func (s source) isDry() bool { return !s.exhausted && len(s.entries) == 0 }
+
+// refill reads on where a partition runs dry, and looks once whether trimming was
 // faster.
 func (m *merge) refill(ctx context.Context) error {
-	if !slices.ContainsFunc(m.sources, func(s source) bool { return !s.exhausted && len(s.entries) == 0 }) {
-		return nil
-	}
 	began := make(map[int]store.Place)
 	for i := range m.sources {
 		s := &m.sources[i]
@@ -100,10 +102,23 @@ func (m *merge) refill(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("read bounds: %w", err)
 	}
-	for p, after := range began {
-		if err := m.cursor.trimmed(p, after, bounds[p].Trimmed); err != nil {
+	for i := range m.sources {
+		s := &m.sources[i]
+		after, read := began[s.partition]
+		trimmed := bounds[s.partition].Trimmed
+		if !read || trimmed.Compare(after) <= 0 {
+			continue
+		}
+		if err := m.cursor.trimmed(s.partition, after, trimmed); err != nil {
 			return err
 		}
+		// It has not begun: it begins now after what is gone. Before that there may
+		// be a gap in what was read.
+		n := 0
+		for n < len(s.entries) && s.entries[n].Place.Compare(trimmed) <= 0 {
+			n++
+		}
+		s.entries, s.after = s.entries[n:], later(s.after, trimmed)
 	}
 	return nil
 }

@@ -117,7 +117,7 @@ func newSocket(s *Server, conn net.Conn, early []byte, req request) *socket {
 		frames: clientFrames{from: conn, deflate: req.deflate},
 		queue:  queue{maxFrames: int64(s.cfg.Queue), maxBytes: s.cfg.QueueBytes},
 		signal: make(chan struct{}, 1),
-		sent:   mark{oldest: true},
+		sent:   mark{form: oldestForm},
 	}
 	k.mail = mail{token: req.token, asked: req.token != ""}
 	k.parts.Store(2)
