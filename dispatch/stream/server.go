@@ -308,14 +308,15 @@ func (s *Server) each(f func(*socket)) {
 }
 
 // Close ends all sockets with 1012 and waits until they and the server's own
-// goroutines are gone. When ctx ends first it cuts the connections, waits for the
-// rest, and returns the error of ctx. It may be called twice.
+// goroutines are gone; one whose reader stands still is cut after CloseTimeout.
+// When ctx ends first it cuts the connections, waits for the rest, and returns the
+// error of ctx. It may be called twice.
 func (s *Server) Close(ctx context.Context) error {
 	s.mu.Lock()
 	s.closing = true
 	s.mu.Unlock()
 	s.cancel()
-	s.each((*socket).wake)
+	s.each((*socket).hurry)
 	done := make(chan struct{})
 	go func() {
 		s.running.Wait()

@@ -420,7 +420,16 @@ func (k *socket) extendDeadline() {
 	if now := time.Now(); k.writeBy.Sub(now) < timeout/2 {
 		k.writeBy = now.Add(timeout)
 		_ = k.conn.SetWriteDeadline(k.writeBy)
+		if k.server.ctx.Err() != nil {
+			k.hurry() // once more: that may have come before
+		}
 	}
+}
+
+// hurry has a socket end that is to end, even one whose write does not.
+func (k *socket) hurry() {
+	_ = k.conn.SetWriteDeadline(time.Now().Add(k.server.cfg.CloseTimeout))
+	k.wake()
 }
 
 // refuse closes a connection that was upgraded in vain.
