@@ -72,7 +72,7 @@ func (w *watch) follow(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-ticker.C:
-			if families, err := scrape(ctx, w.target.Admin); err == nil {
+			if families, err := Scrape(ctx, w.target.Admin); err == nil {
 				w.lags = append(w.lags, largest(families[lagSeconds]))
 			}
 		}
@@ -122,7 +122,7 @@ func (w *watch) batches(ctx context.Context) (records, syncs float64, err error)
 	if w.target.Admin == "" {
 		return 0, 0, nil
 	}
-	families, err := scrape(ctx, w.target.Admin)
+	families, err := Scrape(ctx, w.target.Admin)
 	if err != nil {
 		return 0, 0, err
 	}
@@ -138,7 +138,7 @@ func (w *watch) settle(ctx context.Context, limit time.Duration) error {
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	for {
-		families, err := scrape(ctx, w.target.Admin)
+		families, err := Scrape(ctx, w.target.Admin)
 		if err != nil {
 			return err
 		}
@@ -156,7 +156,8 @@ func (w *watch) settle(ctx context.Context, limit time.Duration) error {
 	}
 }
 
-func scrape(ctx context.Context, address string) (map[string]*dto.MetricFamily, error) {
+// Scrape reads the metrics of a receiver at its private address.
+func Scrape(ctx context.Context, address string) (map[string]*dto.MetricFamily, error) {
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+address+"/metrics", nil)
 	if err != nil {
 		return nil, fmt.Errorf("read metrics: %w", err)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -132,8 +133,14 @@ func (o *open) work(ctx context.Context, conn *connection) *connection {
 // send posts one webhook and gives the connection for the one after it.
 func (o *open) send(conn *connection, writer *Writer, due time.Time) *connection {
 	request := writer.Next()
+	if o.campaign.sending != nil {
+		o.campaign.sending(writer.serial)
+	}
 	sent := time.Now()
 	a, err := conn.post(request)
+	if err == nil && a.status == http.StatusOK && o.campaign.acked != nil {
+		o.campaign.acked(writer.serial)
+	}
 	o.note(a, err, due, sent, time.Now())
 	if err == nil && a.again {
 		return conn

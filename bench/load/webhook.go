@@ -41,6 +41,7 @@ type Campaign struct {
 	host     string
 	run      uint64
 	serial   atomic.Uint64
+	sending  func(serial uint64)
 	acked    func(serial uint64)
 }
 
@@ -66,9 +67,13 @@ func NewCampaign(size int, secret, host string) (*Campaign, error) {
 	}, nil
 }
 
-// OnAck has f called with the serial of each webhook that Closed counts as
+// OnSend has f called with the serial of each webhook that Open posts, from the
+// goroutine of its connection, right before that. It must be set before Open.
+func (c *Campaign) OnSend(f func(serial uint64)) { c.sending = f }
+
+// OnAck has f called with the serial of each webhook that Closed or Open counts as
 // answered 200, from the goroutine of its connection, before that sends the next.
-// It must be set before Closed.
+// It must be set before either.
 func (c *Campaign) OnAck(f func(serial uint64)) { c.acked = f }
 
 // Serial finds the serial of a webhook of this campaign in its body, or in

@@ -39,9 +39,11 @@ var arrows = map[string][]string{
 	"dispatch/stream/client":   {"dispatch/backoff"},
 	"bench/ack":                {"bench/load", "bench/machine", "ingest"},
 	"bench/campaign":           {"bench/machine", "dispatch/event", "dispatch/stream/client", "ingest"},
+	"bench/fanout":             {"bench/ack", "bench/load", "bench/machine", "bench/subscribers"},
 	"bench/load":               {},
 	"bench/machine":            {},
 	"bench/report":             {"bench/campaign", "bench/machine"},
+	"bench/subscribers":        {},
 	"cmd/spillway/config":      {},
 	// Real servers for the tests of any package.
 	"dispatch/store/redis/localredis": {},

@@ -28,7 +28,8 @@ against any other receiver too.`,
 		Args: refuseUnknownCommand,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(newBenchAckCommand(), newBenchCampaignCommand(), newBenchReportCommand(), newBenchTargetCommand())
+	cmd.AddCommand(newBenchAckCommand(), newBenchCampaignCommand(), newBenchStreamCommand(),
+		newBenchReportCommand(), newBenchTargetCommand())
 	return cmd
 }
 

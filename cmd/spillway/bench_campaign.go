@@ -187,7 +187,7 @@ func (o *campaignOptions) receiver(ctx context.Context, stderr io.Writer) (campa
 	}
 	r.Secret, _, _ = strings.Cut(r.Secret, ",")
 	if len(o.redis) > 0 {
-		client := o.redisClient()
+		client := benchRedisClient(o.redis)
 		r.Subscription = campaign.Streams{Client: client, Prefix: cmp.Or(os.Getenv("SPILLWAY_REDIS_PREFIX"), config.DefaultConfig().Redis.Prefix)}
 		return r, client.Close, nil
 	}
@@ -210,12 +210,12 @@ func socketOf(callback *url.URL, secret string) (*campaign.WebSocket, error) {
 	return &campaign.WebSocket{URL: callback.Scheme + "://" + callback.Host + "/ws", Token: token}, nil
 }
 
-func (o *campaignOptions) redisClient() goredis.UniversalClient {
+func benchRedisClient(addresses []string) goredis.UniversalClient {
 	goredis.SetLogger(&logging.VoidLogger{})
 	options := redisVariables(config.DefaultConfig())
 	const pool = 1024 // each partition is read over a connection of its own
 	return goredis.NewUniversalClient(&goredis.UniversalOptions{
-		Addrs: o.redis, MasterName: options.Master, Username: options.Username, Password: options.Password, DB: options.DB,
+		Addrs: addresses, MasterName: options.Master, Username: options.Username, Password: options.Password, DB: options.DB,
 		PoolSize: pool, ReadTimeout: 10 * time.Second,
 		MaintNotificationsConfig: &maintnotifications.Config{Mode: maintnotifications.ModeDisabled},
 	})

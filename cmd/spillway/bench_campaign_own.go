@@ -38,7 +38,7 @@ func (o *campaignOptions) startReceiver(ctx context.Context, stderr io.Writer) (
 	args := []string{"bench", "target", "--kind", ack.Serve, "--data", filepath.Join(dir, "data")}
 	remove := func() error { return os.RemoveAll(dir) }
 	if len(o.redis) > 0 {
-		client, prefix := o.redisClient(), filepath.Base(dir)
+		client, prefix := benchRedisClient(o.redis), filepath.Base(dir)
 		args[3] = ack.OnRedis
 		for _, address := range o.redis {
 			args = append(args, "--redis", address)
