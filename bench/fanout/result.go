@@ -85,7 +85,9 @@ type Step struct {
 	ReceiverCPU  float64 `json:"receiver_cpu_seconds"`
 	GeneratorCPU float64 `json:"generator_cpu_seconds"`
 	PerMillion   float64 `json:"receiver_cpu_seconds_per_million_frames"`
-	Resident     float64 `json:"receiver_resident_bytes"`
+	// OtherCPU is of all that ran beside both, without what the kernel did for the network.
+	OtherCPU float64 `json:"other_cpu_seconds"`
+	Resident float64 `json:"receiver_resident_bytes"`
 	// Fault is why the rate was not sustained; empty where it was.
 	Fault string `json:"fault,omitempty"`
 }

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/prometheus/procfs"
 	"golang.org/x/sys/unix"
 
 	"spillway/bench/load"
@@ -42,7 +43,7 @@ func (b *bench) step(ctx context.Context, pool *subscribers.Pool, rate int, dura
 	if err != nil {
 		return nil, err
 	}
-	generator, began := processorTime(), time.Now()
+	all, generator, began := machineTime(), processorTime(), time.Now()
 	posted := load.Open(ctx, campaign, b.target.Address, cfg)
 	if posted.Answers[http.StatusOK] == 0 {
 		return nil, fmt.Errorf("no webhook was acked: answers %v, %w", posted.Answers, posted.Err)
@@ -51,13 +52,14 @@ func (b *bench) step(ctx context.Context, pool *subscribers.Pool, rate int, dura
 	if ctx.Err() != nil {
 		return nil, ctx.Err()
 	}
-	s.GeneratorCPU = processorTime() - generator
+	all, s.GeneratorCPU = machineTime()-all, processorTime()-generator
 	after, err := b.usage(ctx)
 	if err != nil {
 		return nil, err
 	}
 	s.count(pool, round, posted, began)
 	s.use(before, after)
+	s.OtherCPU = max(0, all-s.GeneratorCPU-s.ReceiverCPU)
 	s.Fault = s.fault()
 	return s, nil
 }
@@ -200,4 +202,19 @@ func processorTime() float64 {
 		return 0
 	}
 	return time.Duration(usage.Utime.Nano() + usage.Stime.Nano()).Seconds()
+}
+
+// machineTime is what all processes have used, in seconds; 0 where the system does
+// not say.
+func machineTime() float64 {
+	fs, err := procfs.NewDefaultFS()
+	if err != nil {
+		return 0
+	}
+	stat, err := fs.Stat()
+	if err != nil {
+		return 0
+	}
+	c := stat.CPUTotal
+	return c.User + c.Nice + c.System + c.Steal
 }

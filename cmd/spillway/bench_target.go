@@ -124,6 +124,7 @@ func newBenchTargetCommand() *cobra.Command {
 	cmd.Flags().StringSliceVar(&cfg.Redis.Addrs, "redis", nil, "the `addresses` of its Redis, for redis, xadd and xadd-grouped")
 	cmd.Flags().StringVar(&cfg.Redis.Prefix, "redis-prefix", cfg.Redis.Prefix, "the `prefix` of its keys")
 	cmd.Flags().IntVar(&cfg.Stream.Sockets, "sockets", cfg.Stream.Sockets, "how `many` WebSockets it lets be open")
+	cmd.Flags().IntVar(&cfg.Limits.Connections, "connections", cfg.Limits.Connections, "how `many` other connections it lets be open")
 	return cmd
 }
 
