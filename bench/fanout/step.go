@@ -30,7 +30,8 @@ const (
 
 // step holds a rate for a time, and waits for what was acked.
 func (b *bench) step(ctx context.Context, pool *subscribers.Pool, rate int, duration time.Duration) (*Step, error) {
-	cfg := load.OpenConfig{Rate: rate, Connections: b.cfg.Connections, Duration: duration}
+	// Each connection is used about once a second at least: a receiver closes what is idle.
+	cfg := load.OpenConfig{Rate: rate, Connections: min(b.cfg.Connections, rate), Duration: duration}
 	campaign, round, err := b.round(int(float64(rate)*duration.Seconds()) + 1)
 	if err != nil {
 		return nil, err
