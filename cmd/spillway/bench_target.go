@@ -114,6 +114,7 @@ func newBenchTargetCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
+			cfg.Stream.SocketsPerToken = cfg.Stream.Sockets // one token opens them all
 			return beTarget(ctx, kind, cfg, logger, listening)
 		},
 	}
