@@ -73,15 +73,15 @@ func (r *Result) Text(out io.Writer) error {
 func (r *Result) steps(out io.Writer) error {
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', tabwriter.AlignRight)
 	fmt.Fprintln(out)
-	fmt.Fprintln(w, "phase\tsockets\tstuck\tevents/s\tframes/s\tMiB/s\tp50\tp99\tmax\tlost\tdoubled\tcores\tper 10⁶\tgenerator\tothers\tRSS MiB\t  came of it")
+	fmt.Fprintln(w, "phase\tsockets\tstuck\tevents/s\tframes/s\tMiB/s\tp50\tp99\tmax\tlost\tdoubled\toverruns\tslow\tcores\tper 10⁶\tgenerator\tothers\tRSS MiB\t  came of it")
 	row := func(phase string, s *Step) {
 		fault := s.Fault
 		if fault == "" {
 			fault = "sustained"
 		}
-		fmt.Fprintf(w, "%s\t%d\t%d\t%d\t%.0f\t%.1f\t%s\t%s\t%s\t%d\t%d\t%.2f\t%.2f s\t%.2f\t%.2f\t%.0f\t  %s\n",
+		fmt.Fprintf(w, "%s\t%d\t%d\t%d\t%.0f\t%.1f\t%s\t%s\t%s\t%d\t%d\t%d\t%d\t%.2f\t%.2f s\t%.2f\t%.2f\t%.0f\t  %s\n",
 			phase, s.Sockets, s.Stuck, s.Rate, s.FramesPerSecond, float64(s.Bytes)/s.Seconds/mib, text(s.P50), text(s.P99), text(s.Max),
-			s.Lost, s.Doubled, s.ReceiverCPU/s.Seconds, s.PerMillion, s.GeneratorCPU/s.Seconds, s.OtherCPU/s.Seconds, s.Resident/mib, fault)
+			s.Lost, s.Doubled, s.Overruns, s.Slow, s.ReceiverCPU/s.Seconds, s.PerMillion, s.GeneratorCPU/s.Seconds, s.OtherCPU/s.Seconds, s.Resident/mib, fault)
 	}
 	if r.Reference != nil {
 		row(Reference, r.Reference)
