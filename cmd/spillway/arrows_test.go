@@ -61,7 +61,7 @@ var testArrows = map[string][]string{
 	"dispatch/store/redis":     {"dispatch/store/storetest", "dispatch/store/redis/localredis"},
 	"dispatch/store/storetest": {"dispatch/store/embedded"},
 	"dispatch/stream":          {"dispatch/stream/client", "dispatch/store/embedded"},
-	"dispatch/stream/client":   {"dispatch/stream", "dispatch/store", "dispatch/event"},
+	"dispatch/stream/client":   {"dispatch/stream", "dispatch/store", "dispatch/event", "bench/browser"},
 }
 
 // topLevel is all that may stand at the top, dot-files aside.

@@ -43,7 +43,7 @@ func play(t *testing.T, parts ...func(*websocket.Conn)) *script {
 		t.Fatal(err)
 	}
 	s.url = "http://" + listener.Addr().String()
-	var upgrader websocket.FastHTTPUpgrader
+	upgrader := websocket.FastHTTPUpgrader{CheckOrigin: func(*fasthttp.RequestCtx) bool { return true }}
 	server := &fasthttp.Server{MaxIdleWorkerDuration: 20 * time.Millisecond, Handler: func(ctx *fasthttp.RequestCtx) {
 		s.mu.Lock()
 		part := s.parts[min(len(s.asked), len(s.parts)-1)]
