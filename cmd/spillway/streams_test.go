@@ -88,13 +88,19 @@ func TestReadStreams(t *testing.T) {
 // readmeBlock is a block of the README that this test is said to run.
 func readmeBlock(t *testing.T, mark, language string) string {
 	t.Helper()
-	readme, err := os.ReadFile("../../README.md")
+	return pageBlock(t, "../../README.md", mark, language)
+}
+
+// pageBlock is the same of any page.
+func pageBlock(t *testing.T, page, mark, language string) string {
+	t.Helper()
+	readme, err := os.ReadFile(page)
 	if err != nil {
 		t.Fatal(err)
 	}
 	found := regexp.MustCompile("(?s)<!-- " + mark + ": [a-z ]*by [A-Za-z]+ -->\n```" + language + "\n(.*?)```").FindSubmatch(readme)
 	if found == nil {
-		t.Fatalf("the README has no block %s", mark)
+		t.Fatalf("%s has no block %s", page, mark)
 	}
 	return string(found[1])
 }

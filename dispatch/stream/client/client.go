@@ -6,7 +6,7 @@
 //
 // After a lost connection it resumes behind the last id it was given, so that no
 // event is missed; one that comes a second time is dropped by its uid. Only what
-// cannot get better ends it: a refused token, a place that is no longer kept, an
+// cannot get better ends it: a refused token where there is no other, a place that is no longer kept, an
 // answer that is no stream, and an error of emit.
 package client
 
@@ -30,6 +30,19 @@ import (
 // redial is how a server that is away is dialled again.
 var redial = backoff.Policy{First: 200 * time.Millisecond, Most: 15 * time.Second}
 
+// restartSpread is the time over which the readers of a server that restarts come
+// back to it or another one.
+const restartSpread = time.Second
+
+// pause is the wait before the next connection. random is in [0, 1).
+func pause(attempt int, lost error, random float64) time.Duration {
+	var closed *websocket.CloseError
+	if attempt == 0 && errors.As(lost, &closed) && closed.Code == websocket.CloseServiceRestart {
+		return time.Duration(random * float64(restartSpread))
+	}
+	return redial.Wait(attempt, random)
+}
+
 // Event is one event of the stream.
 type Event struct {
 	// ID is its place, to resume from; UID is the same wherever it comes again.
@@ -45,6 +58,10 @@ type Options struct {
 	URL string
 	// Token is sent as a header, never in the URL.
 	Token string
+	// TokenFunc, if set, gives the token in place of Token: for the first connection,
+	// and anew when one was refused or has expired. Where it fails, or its token is
+	// refused, it is asked again later. Its context ends with DialTimeout.
+	TokenFunc func(context.Context) (string, error)
 	// Since is an id to resume after, "0" for the oldest kept, or empty for what
 	// comes from now on.
 	Since string
@@ -57,7 +74,7 @@ type Options struct {
 	OnPosition func(id string)
 	// OnState, if set, is told when a connection is up and why one was lost.
 	OnState func(State)
-	// DialTimeout bounds a connection attempt, Silence how long a connection may
+	// DialTimeout bounds a connection attempt and a call of TokenFunc, Silence how long a connection may
 	// bring nothing, not even a ping. Zero: 10 s, and 75 s.
 	DialTimeout, Silence time.Duration
 }
@@ -125,7 +142,7 @@ func Tail(ctx context.Context, options Options, emit func(Event) error) error {
 		if heard {
 			attempt = 0
 		}
-		delay := redial.Wait(attempt, rand.Float64())
+		delay := pause(attempt, t.lost, rand.Float64())
 		t.state(State{Err: t.lost, RetryIn: delay})
 		select {
 		case <-time.After(delay):
@@ -163,6 +180,8 @@ type tail struct {
 	address *url.URL
 	emit    func(Event) error
 	recent  *recent
+	// token is the one in use, empty where TokenFunc is to give one.
+	token string
 	// last is the id to resume after.
 	last string
 	// lost is why the last connection ended.
@@ -187,19 +206,26 @@ func (t *tail) final(err error) error {
 	if errors.As(err, &failed) {
 		return failed.err
 	}
-	if errors.Is(err, errAnswer) || errors.Is(err, ErrToken) {
+	if errors.Is(err, errAnswer) {
 		return err
 	}
 	var closed *websocket.CloseError
 	if !errors.As(err, &closed) {
-		return nil
+		closed = &websocket.CloseError{}
 	}
-	switch closed.Code {
-	case codeToken:
-		return fmt.Errorf("read stream: %w", ErrToken)
-	case codeSince:
+	if closed.Code == codeSince {
 		return fmt.Errorf("read stream: %w", &SinceError{Since: t.last, Oldest: closed.Text})
 	}
+	if closed.Code == codeToken {
+		err = fmt.Errorf("read stream: %w", ErrToken)
+	}
+	if !errors.Is(err, ErrToken) {
+		return nil
+	}
+	if t.options.TokenFunc == nil {
+		return err
+	}
+	t.lost, t.token = err, ""
 	return nil
 }
 
@@ -249,6 +275,9 @@ func (t *tail) listen(conn *websocket.Conn) {
 func (t *tail) dial(ctx context.Context) (*websocket.Conn, error) {
 	ctx, cancel := context.WithTimeout(ctx, t.options.DialTimeout)
 	defer cancel()
+	if err := t.fetchToken(ctx); err != nil {
+		return nil, err
+	}
 	u := *t.address
 	query := u.Query()
 	for name, value := range map[string]string{
@@ -260,8 +289,8 @@ func (t *tail) dial(ctx context.Context) (*websocket.Conn, error) {
 	}
 	u.RawQuery = query.Encode()
 	header := http.Header{}
-	if t.options.Token != "" {
-		header.Set("Authorization", "Bearer "+t.options.Token)
+	if t.token != "" {
+		header.Set("Authorization", "Bearer "+t.token)
 	}
 	dialer := websocket.Dialer{Proxy: http.ProxyFromEnvironment, HandshakeTimeout: t.options.DialTimeout}
 	conn, response, err := dialer.DialContext(ctx, u.String(), header)
@@ -273,6 +302,22 @@ func (t *tail) dial(ctx context.Context) (*websocket.Conn, error) {
 		return nil, refused(response.StatusCode, err)
 	}
 	return nil, fmt.Errorf("dial stream: %w", err)
+}
+
+// fetchToken has a token ready, if there is to be one.
+func (t *tail) fetchToken(ctx context.Context) error {
+	if t.options.TokenFunc == nil {
+		t.token = t.options.Token
+	}
+	if t.options.TokenFunc == nil || t.token != "" {
+		return nil
+	}
+	token, err := t.options.TokenFunc(ctx)
+	if err != nil {
+		return fmt.Errorf("get token: %w", err)
+	}
+	t.token = token
+	return nil
 }
 
 // refused sorts the answers to an upgrade: 408, 429 and those above 499 may

@@ -127,7 +127,7 @@ func TestTailResumes(t *testing.T) {
 	for _, state := range states {
 		if state.Connected {
 			connected++
-		} else if state.Err == nil || state.RetryIn <= 0 {
+		} else if state.Err == nil || state.RetryIn < 0 {
 			t.Errorf("a lost connection without reason or time: %+v", state)
 		}
 	}
@@ -160,6 +160,55 @@ func TestTailEnds(t *testing.T) {
 				t.Errorf("ended with %v, want %v", err, test.want)
 			}
 		})
+	}
+}
+
+func TestTailGetsFreshTokens(t *testing.T) {
+	s := play(t, send(4001, "token expired", text("a", 1)), nil, send(4001, ""), send(0, "", text("b", 2)))
+	calls := 0
+	enough := errors.New("enough")
+	err := Tail(t.Context(), Options{URL: s.url, TokenFunc: func(ctx context.Context) (string, error) {
+		if _, bounded := ctx.Deadline(); !bounded {
+			t.Error("the call has no deadline")
+		}
+		if calls++; calls == 2 {
+			return "", fmt.Errorf("away: %w", ErrToken)
+		}
+		return fmt.Sprint("T", calls), nil
+	}}, func(e Event) error {
+		if number(t, e) == 2 {
+			return enough
+		}
+		return nil
+	})
+	if !errors.Is(err, enough) {
+		t.Errorf("ended with %v", err)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if got := fmt.Sprint(s.tokens); got != "[Bearer T1 Bearer T3 Bearer T3 Bearer T4]" {
+		t.Errorf("tokens %s", got)
+	}
+}
+
+func TestPause(t *testing.T) {
+	restart := fmt.Errorf("read: %w", &websocket.CloseError{Code: 1012})
+	for _, test := range []struct {
+		attempt int
+		lost    error
+		random  float64
+		want    time.Duration
+	}{
+		{0, restart, 0, 0},
+		{0, restart, 0.75, 750 * time.Millisecond},
+		{1, restart, 0, 400 * time.Millisecond},
+		{0, errAnswer, 0, 200 * time.Millisecond},
+		{0, errAnswer, 0.5, 150 * time.Millisecond},
+		{9, errAnswer, 0, 15 * time.Second},
+	} {
+		if got := pause(test.attempt, test.lost, test.random); got != test.want {
+			t.Errorf("%+v: waits %s", test, got)
+		}
 	}
 }
 
