@@ -45,13 +45,14 @@ func TestInbox(t *testing.T) {
 	var target atomic.Pointer[process]
 	target.Store(start(t, data, "SPILLWAY_LISTEN="+address))
 
-	ctx, cancel := context.WithTimeout(browser.Start(t), time.Minute)
+	ctx, cancel := context.WithTimeout(browser.Start(t), 2*time.Minute)
 	defer cancel()
 	site := inboxSite(t, address)
 	page, err := browser.Open(ctx, site.URL+"/inbox.html", browser.View{Width: 800, Height: 600})
 	if err != nil {
 		t.Fatal(err)
 	}
+	seeSeed(ctx, t, page, clientBlock(t, "seed", "js", address))
 	writers := startCustomers(t, seed, &target)
 	for i := range 6 {
 		time.Sleep(400 * time.Millisecond)
@@ -88,6 +89,22 @@ func TestInbox(t *testing.T) {
 	if sent < 200 {
 		t.Errorf("only %d messages were sent: the test shows nothing", sent)
 	}
+}
+
+// seeSeed runs the two lines that the page begins with, and wants to see a message.
+func seeSeed(ctx context.Context, t *testing.T, page *browser.Page, seed string) {
+	t.Helper()
+	expression := fmt.Sprintf("{ const token = %q; %s }", testToken(t), seed)
+	if err := chromedp.Do(ctx, chromedp.Evaluate[chromedp.Void](expression)); err != nil {
+		t.Fatal(err)
+	}
+	for range 1000 {
+		if strings.Contains(strings.Join(page.Messages(), "\n"), "stream:position") {
+			return
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	t.Errorf("no message was shown: %q", page.Messages())
 }
 
 // restartAddress is one that a receiver can be started on again: it lies below
@@ -177,7 +194,7 @@ func shownLines(ctx context.Context, t *testing.T, want int) []string {
 	t.Helper()
 	all := chromedp.Evaluate[[]string](`[...document.querySelectorAll('#messages li')].map((line) => line.textContent)`)
 	var lines []string
-	for deadline := time.Now().Add(20 * time.Second); len(lines) < want && time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
+	for deadline := time.Now().Add(40 * time.Second); len(lines) < want && time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
 		var err error
 		if lines, err = chromedp.Run(ctx, all); err != nil {
 			t.Fatal(err)
