@@ -80,7 +80,7 @@ func scenes() map[string]scene {
 		},
 		"token that never comes": {
 			parts:   []func(*websocket.Conn){last},
-			options: `dialTimeout: 50, token: () => calls.push('') === 1 ? new Promise(() => {}) : 'T0'`,
+			options: `dialTimeout: 600, token: () => calls.push('') === 1 ? new Promise(() => {}) : 'T0'`,
 			got:     "[99]", since: []string{""}, last: "z",
 		},
 		"closed while it fetches a token": {
@@ -126,7 +126,7 @@ func scenes() map[string]scene {
 		},
 		"silent": {
 			parts:   []func(*websocket.Conn){greeted("T0", func(c *websocket.Conn) { send(0, "", text("a", 1))(c); idle(c) }), last},
-			options: `silence: 60`,
+			options: `silence: 300`,
 			got:     "[1 99]", since: []string{"", "a"}, last: "z",
 		},
 		"not JSON": {
@@ -147,6 +147,24 @@ func scenes() map[string]scene {
 					if (calls.length === 4) setTimeout(() => document.dispatchEvent(new Event('visibilitychange')), 5)
 				}`,
 			got: "[99]", since: []string{"", "", ""}, last: "z",
+		},
+		"seen again": {
+			parts: []func(*websocket.Conn){greeted("T0", send(0, "", text("a", 1), text("z", 99)))},
+			options: `onEvent: (event) => {
+				if (event.payload.n === 1) document.dispatchEvent(new Event('visibilitychange'))
+				return handle(event)
+			}`,
+			got: "[1 99]", since: []string{""}, last: "z",
+		},
+		"restart": {
+			parts:   []func(*websocket.Conn){greeted("T0", send(1012, "shutting down", position)), last},
+			options: `minRetry: 60_000, maxRetry: 60_000`,
+			got:     "[99]", since: []string{"", "p"}, last: "z",
+			check: func(t *testing.T, got outcome) {
+				if len(got.Waits) != 1 || got.Waits[0] > 8 {
+					t.Errorf("waited %v ms", got.Waits)
+				}
+			},
 		},
 		"waits longer and longer": {
 			parts: []func(*websocket.Conn){nil, nil, nil, nil, greeted("T0", send(0, "", position)), last},
