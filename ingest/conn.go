@@ -53,6 +53,9 @@ func connOf(c net.Conn) *conn {
 	return own
 }
 
+// NetConn is the accepted connection itself.
+func (c *conn) NetConn() net.Conn { return c.Conn }
+
 func (c *conn) Read(p []byte) (int, error) {
 	n, err := c.Conn.Read(p)
 	if err != nil && errors.Is(err, os.ErrDeadlineExceeded) {

@@ -320,6 +320,25 @@ func TestFloods(t *testing.T) {
 	r.wantMetric("sockets", r.server.metrics.sockets, 1)
 }
 
+// TestFloodEnds: who goes on flooding is closed, rather than read for minutes.
+func TestFloodEnds(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, newMemoryFeed(1), nil)
+	c := r.upgraded("token=" + r.token(nil))
+	go func() {
+		for frame := masked(0x8a, "x"); ; {
+			if _, err := c.conn.Write(frame); err != nil {
+				return
+			}
+			time.Sleep(time.Millisecond)
+		}
+	}()
+	if got := c.ended(); got != websocket.ClosePolicyViolation {
+		t.Errorf("ended with %d, want %d", got, websocket.ClosePolicyViolation)
+	}
+	r.wantMetric("sockets", r.server.metrics.sockets, 0)
+}
+
 // TestPromisesAreNotAllocated: what a header promises takes no memory before it is
 // there.
 func TestPromisesAreNotAllocated(t *testing.T) {

@@ -20,8 +20,11 @@ type hub struct {
 	chunk int
 	// overruns counts queues that ran full.
 	overruns prometheus.Counter
+	crew     *crew
 
 	mu sync.Mutex
+	// roused are the sockets to hand to the crew, all at once.
+	roused []*socket
 	// members are the sockets that need the hub, live or not, each with the
 	// partitions that went back since it last asked for the level. While there is
 	// none vacant is closed, else occupied.
@@ -50,7 +53,7 @@ type group struct {
 	sockets map[*socket]struct{}
 }
 
-func newHub(partitions, queue int, overruns prometheus.Counter) *hub {
+func newHub(partitions, queue int, overruns prometheus.Counter, crew *crew) *hub {
 	vacant := make(chan struct{})
 	close(vacant)
 	return &hub{
@@ -59,6 +62,7 @@ func newHub(partitions, queue int, overruns prometheus.Counter) *hub {
 		occupied: make(chan struct{}),
 		chunk:    max(queue/4, 1),
 		overruns: overruns,
+		crew:     crew,
 		lost:     make([]store.Place, partitions),
 		position: make([]store.Place, partitions),
 		ready:    make(chan struct{}),
@@ -187,12 +191,17 @@ func (h *hub) distribute(frames []frame) {
 				k.queue.stop(overrun)
 				delete(g.sockets, k)
 			}
-			k.wake()
+			if k.rouse() {
+				h.roused = append(h.roused, k)
+			}
 		}
 		if len(g.sockets) == 0 {
 			delete(h.groups, key)
 		}
 	}
+	h.crew.add(h.roused...)
+	clear(h.roused)
+	h.roused = h.roused[:0]
 }
 
 // put adds what the group may see to its tape.

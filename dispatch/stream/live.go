@@ -72,28 +72,116 @@ func (k *socket) live() (idle bool, end *ending) {
 		if end := k.check(); end != nil {
 			return false, end
 		}
-		r, waiting, state := k.queue.take()
+		if end := k.writeRest(); end != nil {
+			return false, end
+		}
+		r, _, state := k.take()
 		if state != flowing {
 			return false, k.fallBack(state)
-		}
-		// Under load a queue is hardly ever seen empty: low is level enough.
-		if waiting <= k.queue.maxFrames/4 {
-			k.levelBy = time.Time{}
 		}
 		if end := k.writeDue(); end != nil {
 			return false, end
 		}
 		if len(r.notes) > 0 {
-			k.server.metrics.queue.Observe(float64(waiting))
-			if end := k.writeRun(r); end != nil {
-				return false, end
-			}
+			wire, last := k.pick(r)
+			k.rest = rest{run: r, wire: wire, last: last}
 			continue
 		}
+		k.dropDeadline()
 		if k.park() {
 			return true, nil
 		}
 	}
+}
+
+// What is to be done with a socket that a worker attended to.
+type outcome uint8
+
+const (
+	// idle: it is parked; wake brings it back.
+	idle outcome = iota
+	// ready: there is more to write.
+	ready
+	// alone: it needs a goroutine of its own.
+	alone
+)
+
+// attend is what a worker does: it writes once, if there is something to write and nothing
+// else to do, and never waits.
+func (k *socket) attend(w *worker) outcome {
+	k.looks()
+	if k.raw == nil || len(k.rest.run.notes) > 0 || k.isDue() {
+		return alone
+	}
+	r, waiting, state := k.take()
+	if state != flowing {
+		return alone
+	}
+	if len(r.notes) > 0 {
+		wire, last := k.pick(r)
+		n := w.write(k.raw, wire)
+		k.server.metrics.bytes.Add(float64(n))
+		if n < len(wire) {
+			k.rest = rest{run: r, wire: wire[n:], last: last}
+			return alone
+		}
+		k.wrote(r, last)
+	}
+	if waiting > int64(len(r.notes)) || !k.park() {
+		return ready
+	}
+	return idle
+}
+
+// take gives what is next on the tape.
+func (k *socket) take() (r run, waiting int64, state queueState) {
+	r, waiting, state = k.queue.take()
+	// Under load a queue is hardly ever seen empty: low is level enough.
+	if state == flowing && waiting <= k.queue.maxFrames/4 {
+		k.levelBy = time.Time{}
+	}
+	if waiting > 0 {
+		k.server.metrics.queue.Observe(float64(waiting))
+	}
+	return r, waiting, state
+}
+
+// isDue reports whether there is anything to do but to write events.
+func (k *socket) isDue() bool {
+	now := time.Now()
+	if !now.Before(k.pingAt) || !now.Before(k.positionAt) || k.check() != nil {
+		return true
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return len(k.mail.replies) > 0
+}
+
+// rest is a run that was taken and is not written, or not all of it.
+type rest struct {
+	run  run
+	wire []byte
+	last mark
+}
+
+func (k *socket) writeRest() *ending {
+	r := k.rest
+	if len(r.run.notes) == 0 {
+		return nil
+	}
+	if end := k.flush(r.wire, r.last); end != nil {
+		return end
+	}
+	k.rest = rest{}
+	k.wrote(r.run, r.last)
+	return nil
+}
+
+// wrote notes that a run is written.
+func (k *socket) wrote(r run, last mark) {
+	k.sent = last
+	k.countSent()
+	k.queue.written(r)
 }
 
 // writeDue writes what is due beside events.
@@ -129,25 +217,29 @@ func (k *socket) fallBack(state queueState) *ending {
 	return nil
 }
 
-// writeRun writes frames of the tape, all at once but for those of events that the
-// socket had before it went live.
-func (k *socket) writeRun(r run) *ending {
-	defer k.queue.written(r)
-	from, last := r.start, k.sent
-	begin := r.start
+// pick gives what of a run is to be written: all of it, but for events that the
+// socket had before it went live. last is the id of the last event in it.
+func (k *socket) pick(r run) (wire []byte, last mark) {
+	last = k.sent
+	whole, begin := true, 0
 	for i := range r.notes {
-		n := &r.notes[i]
-		if k.pass(n.mark) {
-			last = n.mark
-			begin = n.end
-			continue
+		end := r.notes[i].end - r.start
+		switch passes := k.pass(r.notes[i].mark); {
+		case passes:
+			last = r.notes[i].mark
+			if !whole {
+				wire = append(wire, r.wire[begin:end]...)
+			}
+		case whole:
+			whole = false
+			wire = append(wire, r.wire[:begin]...)
 		}
-		if end := k.flush(r.wire[from-r.start:begin-r.start], last); end != nil {
-			return end
-		}
-		from, begin = n.end, n.end
+		begin = end
 	}
-	return k.flush(r.wire[from-r.start:begin-r.start], last)
+	if whole {
+		return r.wire, last
+	}
+	return wire, last
 }
 
 // pass notes an event in the cursor; false where the socket had it before it went

@@ -11,7 +11,8 @@ import (
 // knownCodes are the values of the label code, beside "other".
 var knownCodes = []int{
 	websocket.CloseNormalClosure, websocket.CloseGoingAway, noStatus, abnormal,
-	websocket.CloseProtocolError, websocket.CloseInvalidFramePayloadData, websocket.CloseMessageTooBig, restarting, tryLater, CodeToken, CodeSlow, CodeSince,
+	websocket.CloseProtocolError, websocket.CloseInvalidFramePayloadData, websocket.ClosePolicyViolation, websocket.CloseMessageTooBig,
+	restarting, tryLater, CodeToken, CodeSlow, CodeSince,
 }
 
 type metrics struct {

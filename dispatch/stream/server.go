@@ -48,6 +48,7 @@ type Server struct {
 	logger   *slog.Logger
 	metrics  *metrics
 	hub      *hub
+	crew     *crew
 	turns    *turns
 	shares   *shares
 	upgrader websocket.FastHTTPUpgrader
@@ -80,9 +81,11 @@ func New(cfg Config, feed Feed, logger *slog.Logger, reg prometheus.Registerer) 
 	if err != nil {
 		return nil, err
 	}
+	crew := newCrew()
 	s := &Server{
 		cfg: cfg, feed: feed, logger: logger, metrics: m,
-		hub:     newHub(feed.Partitions(), cfg.Queue, m.overruns),
+		hub:     newHub(feed.Partitions(), cfg.Queue, m.overruns, crew),
+		crew:    crew,
 		turns:   newTurns(cfg.CatchUps),
 		shares:  newShares(cfg.SocketsPerToken),
 		sockets: make(map[*socket]struct{}),

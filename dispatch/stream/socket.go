@@ -2,12 +2,14 @@ package stream
 
 import (
 	"bytes"
+	"crypto/tls"
 	"errors"
 	"io"
 	"net"
 	"os"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/fasthttp/websocket"
@@ -33,11 +35,14 @@ type request struct {
 }
 
 // socket is one connection. Its reader is a goroutine that lasts as long as the
-// connection. Its writer, which alone writes and decides how it ends, has one only
-// while there is something to do: most sockets are idle at most times.
+// connection. Its writer, which alone writes and decides how it ends, has one while
+// it begins, catches up, or has to wait for its peer. At most times it is parked,
+// and has none: a worker of the crew then writes what comes.
 type socket struct {
-	server  *Server
-	conn    net.Conn
+	server *Server
+	conn   net.Conn
+	// raw is conn where that can be written to without waiting; else nil.
+	raw     syscall.RawConn
 	request request
 	frames  clientFrames
 	queue   queue
@@ -63,13 +68,14 @@ type socket struct {
 	// buffer and not yet written.
 	sent      mark
 	unwritten int
+	rest      rest
 	expires   time.Time
 	pingAt    time.Time
 	// positionAt is when the next position is due.
 	positionAt time.Time
 	// levelBy is when a socket that was overrun must be level again; else zero.
 	levelBy time.Time
-	// writeBy is the deadline that is set for writes.
+	// writeBy is the deadline that is set for writes; zero for none.
 	writeBy time.Time
 	// timer wakes the writer at timerAt.
 	timer   *time.Timer
@@ -124,21 +130,30 @@ func newSocket(s *Server, conn net.Conn, early []byte, req request) *socket {
 	if len(early) > 0 {
 		k.frames.from = io.MultiReader(bytes.NewReader(early), conn)
 	}
-	shrinkSendBuffer(k.conn, s.cfg.SendBuffer)
+	tcp, plain := beneath(conn)
+	if tcp != nil {
+		// It bounds what the kernel holds for a reader that stands still.
+		_ = tcp.SetWriteBuffer(s.cfg.SendBuffer)
+	}
+	if plain && canWriteNow {
+		k.raw, _ = tcp.SyscallConn()
+	}
 	return k
 }
 
-// shrinkSendBuffer bounds what the kernel holds for a reader that stands still.
-func shrinkSendBuffer(conn net.Conn, bytes int) {
-	for conn != nil {
+// beneath finds the connection beneath its wrappers, nil where there is none; plain
+// where what is written to it is what goes over the wire.
+func beneath(conn net.Conn) (tcp *net.TCPConn, plain bool) {
+	for plain = true; ; {
 		switch c := conn.(type) {
 		case *net.TCPConn:
-			_ = c.SetWriteBuffer(bytes)
-			return
+			return c, plain
+		case *tls.Conn:
+			conn, plain = c.NetConn(), false
 		case interface{ NetConn() net.Conn }:
 			conn = c.NetConn()
 		default:
-			return
+			return nil, false
 		}
 	}
 }
@@ -162,11 +177,11 @@ func (k *socket) finished() {
 
 // The states of a writer.
 const (
-	// running: it has a goroutine.
+	// running: it has a goroutine, or is in the hands of the crew.
 	running = iota
-	// again: it has one, and there is news since it last looked.
+	// again: the same, and there is news since it last looked.
 	again
-	// parked: it has none; wake gives it one.
+	// parked: it is idle; wake hands it to the crew.
 	parked
 	// ended: it will not run again.
 	ended
@@ -174,8 +189,15 @@ const (
 
 // wake lets the writer look what there is to do. It never waits.
 func (k *socket) wake() {
+	if k.rouse() {
+		k.server.crew.add(k)
+	}
+}
+
+// rouse is the first half of wake; true where the crew has to look at the socket.
+func (k *socket) rouse() bool {
 	for {
-		switch state := k.activity.Load(); state {
+		switch k.activity.Load() {
 		case running:
 			if !k.activity.CompareAndSwap(running, again) {
 				continue
@@ -188,9 +210,9 @@ func (k *socket) wake() {
 			if !k.activity.CompareAndSwap(parked, running) {
 				continue
 			}
-			go k.write()
+			return true
 		}
-		return
+		return false
 	}
 }
 
@@ -238,7 +260,8 @@ func (k *socket) await(c <-chan struct{}) bool {
 	return false
 }
 
-// write is the writer's turn: it serves the socket until that is idle, or ends.
+// write is the writer's own goroutine: it serves the socket until that is idle, or
+// ends.
 func (k *socket) write() {
 	end := k.serve()
 	if end == nil {
@@ -407,10 +430,17 @@ func (k *socket) flush(b []byte, last mark) *ending {
 		return &ending{code: abnormal, silent: true, slow: errors.Is(err, os.ErrDeadlineExceeded)}
 	}
 	k.sent = last
-	k.server.metrics.frames.Add(float64(k.unwritten))
 	k.server.metrics.bytes.Add(float64(len(b)))
-	k.unwritten = 0
+	k.countSent()
 	return nil
+}
+
+// countSent counts the events that were written.
+func (k *socket) countSent() {
+	if k.unwritten > 0 {
+		k.server.metrics.frames.Add(float64(k.unwritten))
+		k.unwritten = 0
+	}
 }
 
 // extendDeadline gives a write at least half of WriteTimeout: to set the whole at
@@ -423,6 +453,14 @@ func (k *socket) extendDeadline() {
 		if k.server.ctx.Err() != nil {
 			k.hurry() // once more: that may have come before
 		}
+	}
+}
+
+// dropDeadline lets a worker write, who minds none.
+func (k *socket) dropDeadline() {
+	if !k.writeBy.IsZero() {
+		k.writeBy = time.Time{}
+		_ = k.conn.SetWriteDeadline(time.Time{})
 	}
 }
 

@@ -20,11 +20,16 @@ type talk struct {
 	// the reader rests until the window ends, and with it whoever sends them.
 	window time.Time
 	count  int
+	// floods are the windows in a row with more than that.
+	floods int
 }
 
 const (
 	talkWindow   = time.Second
 	talkMessages = 8
+	// maxFloods is how many such windows in a row end the socket: what a peer has
+	// sent by then takes long to be read, even once it is gone.
+	maxFloods = 5
 )
 
 // read is the reader: it answers pings, minds the peer's silence, and passes on
@@ -129,10 +134,17 @@ func (t *talk) show(token string) {
 
 func (t *talk) pace() {
 	now := time.Now()
-	if now.Sub(t.window) >= talkWindow {
+	if since := now.Sub(t.window); since >= talkWindow {
+		if t.count <= talkMessages || since >= 2*talkWindow {
+			t.floods = 0
+		}
 		t.window, t.count = now, 0
 	}
 	if t.count++; t.count <= talkMessages {
+		return
+	}
+	if t.floods++; t.floods >= maxFloods {
+		t.socket.quit(&ending{code: websocket.ClosePolicyViolation, reason: "too many messages"})
 		return
 	}
 	rest := time.NewTimer(talkWindow - now.Sub(t.window))
