@@ -19,7 +19,10 @@ const (
 	// quietRounds is the least time between two rounds without entries.
 	quietRounds = time.Second
 
+	// A read copies what it gives into pieces of memory of at most arenaBytes; less
+	// where little is asked for, as many readers do at a time.
 	arenaBytes = 64 << 10
+	leastArena = 1 << 10
 )
 
 // Bounds gives each partition's bounds, and the highest place reserved.
@@ -64,7 +67,7 @@ func (s *Store) readEvents(it *pebble.Iterator, partition int, after, upTo uint6
 	if after >= upTo || limit <= 0 {
 		return nil, after < upTo, nil
 	}
-	var memory arena
+	memory := arena{chunk: min(arenaBytes, max(maxBytes/8, leastArena))}
 	bytes := 0
 	for _, block := range s.places.holding(partition, after, upTo) {
 		end := eventKey(block, partition+1, 0)
@@ -217,13 +220,16 @@ func (f *follower) wait(ctx context.Context, wake <-chan struct{}, moved bool) e
 }
 
 // arena holds copies of many small things in few allocations.
-type arena struct{ free []byte }
+type arena struct {
+	chunk int // bytes taken at a time
+	free  []byte
+}
 
-func newArena(size int) arena { return arena{free: make([]byte, 0, size)} }
+func newArena(size int) arena { return arena{chunk: arenaBytes, free: make([]byte, 0, size)} }
 
 func (a *arena) copy(b []byte) []byte {
 	if cap(a.free)-len(a.free) < len(b) {
-		a.free = make([]byte, 0, max(arenaBytes, len(b)))
+		a.free = make([]byte, 0, max(a.chunk, len(b)))
 	}
 	start := len(a.free)
 	a.free = append(a.free, b...)
