@@ -183,7 +183,7 @@ func (f *fleet) judgeIDs(recorder *reader, kept map[string]bool, readers []*read
 		all[uid] = parseSpot(f.t, recorder.ids[i])
 	}
 	refusals, taken := 0, 0
-	for n := range rounds(40, 300) {
+	for n := range rounds(40, 150) {
 		of := readers[n%len(readers)]
 		id := of.ids[rand.IntN(len(of.ids))]
 		if n%2 == 0 { // of the last ones, where both answers lie
