@@ -15,6 +15,9 @@ import (
 // loopback, and what they hold is made up.
 const Secret = "a secret for measuring only"
 
+// StreamSecret signs the tokens for their WebSockets: it is long enough for that.
+const StreamSecret = Secret + ", 32 bytes or more"
+
 // Addresses are what a receiver that is measured prints once it listens, as JSON
 // on one line: host:port.
 type Addresses struct{ Public, Admin string }

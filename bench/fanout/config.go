@@ -107,6 +107,8 @@ type Target struct {
 	Address, Secret string
 	// Subscribe says how its WebSockets are opened.
 	Subscribe subscribers.Options
+	// Lines is whether a message may hold several events, one a line.
+	Lines bool
 	// Meter tells what it has used; nil where that is not known.
 	Meter Meter
 }

@@ -48,15 +48,20 @@ func TestSearch(t *testing.T) {
 	for _, c := range []struct {
 		first, edge int
 		want        []int
+		growth      float64
 	}{
-		{10, 100, []int{10, 20, 40, 80, 160, 113, 95, 103}},
-		{100, 30, []int{100, 50, 25, 35, 29, 31}},
-		{1, 3, []int{1, 2, 4, 3}},
-		{4, 0, []int{4, 2, 1}},
-		{30_000, 1 << 30, []int{30_000, 50_000}},
+		{10, 100, []int{10, 20, 40, 80, 160, 113, 95, 103}, 2},
+		{100, 30, []int{100, 50, 25, 35, 29, 31}, 2},
+		{1, 3, []int{1, 2, 4, 3}, 2},
+		{4, 0, []int{4, 2, 1}, 2},
+		{30_000, 1 << 30, []int{30_000, 50_000}, 2},
+		{100, 100, []int{100, 110}, 1.1},
+		{100, 95, []int{100, 90, 94}, 1.1},
+		{3, 5, []int{3, 4, 5, 6}, 1.1},
+		{3, 0, []int{3, 2, 1}, 1.1},
 	} {
 		var got []int
-		_ = search(c.first, func(rate int) (bool, error) {
+		_ = search(c.first, c.growth, func(rate int) (bool, error) {
 			got = append(got, rate)
 			return rate <= c.edge, nil
 		})
@@ -65,7 +70,7 @@ func TestSearch(t *testing.T) {
 		}
 	}
 	broken := errors.New("broken")
-	if err := search(1, func(int) (bool, error) { return false, broken }); !errors.Is(err, broken) {
+	if err := search(1, 2, func(int) (bool, error) { return false, broken }); !errors.Is(err, broken) {
 		t.Error(err)
 	}
 }

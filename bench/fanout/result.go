@@ -62,8 +62,10 @@ type Step struct {
 	Refused int64   `json:"refused"`
 	Unsent  int64   `json:"unsent"`
 	Late    float64 `json:"late_seconds"`
-	// Frames and Bytes are what the subscribers read.
+	// Frames are the events that came, at each socket once, Messages and Bytes all that
+	// the subscribers read. A frame may be several to a message: see Target.
 	Frames          int64   `json:"frames"`
+	Messages        int64   `json:"messages"`
 	Bytes           int64   `json:"bytes"`
 	FramesPerSecond float64 `json:"frames_per_second"`
 	// Latencies, in seconds, are from the begin of a post to when a subscriber had

@@ -108,36 +108,47 @@ func (b *bench) reference(ctx context.Context) error {
 }
 
 // edge doubles the rate until it is not sustained, and then halves the distance.
-// A rate is not sustained that failed tries times: others may use the machine.
 func (b *bench) edge(ctx context.Context) error {
 	b.result.Edge = &EdgeResult{}
 	return b.with(ctx, b.cfg.Sockets, func(pool *subscribers.Pool) error {
-		return search(b.firstRate(), func(rate int) (sustained bool, err error) {
-			for range tries {
-				if sustained, err = b.edgeStep(ctx, pool, rate); sustained || err != nil {
-					break
-				}
-			}
-			return sustained, err
-		})
+		return b.findEdge(ctx, pool, b.cfg.Sockets, b.firstRate(), 2, b.result.Edge)
 	})
 }
 
-func (b *bench) edgeStep(ctx context.Context, pool *subscribers.Pool, rate int) (sustained bool, err error) {
+// findEdge tries rates from first on, and puts what came of each into edge. A rate
+// is not sustained that failed tries times: others may use the machine.
+func (b *bench) findEdge(ctx context.Context, pool *subscribers.Pool, sockets, first int, growth float64, edge *EdgeResult) error {
+	return search(first, growth, func(rate int) (bool, error) {
+		for range tries {
+			s, err := b.edgeStep(ctx, pool, sockets, rate)
+			if err != nil {
+				return false, err
+			}
+			if edge.Steps = append(edge.Steps, s); s.Fault == "" {
+				edge.Highest = s
+				return true, nil
+			}
+		}
+		return false, nil
+	})
+}
+
+func (b *bench) edgeStep(ctx context.Context, pool *subscribers.Pool, sockets, rate int) (*Step, error) {
+	s, err := b.held(ctx, pool, sockets, rate, b.cfg.Step)
+	if err == nil {
+		b.noteStep(Edge, s)
+	}
+	return s, err
+}
+
+// held holds a rate with so many sockets, of which some may have been closed in the
+// step before.
+func (b *bench) held(ctx context.Context, pool *subscribers.Pool, sockets, rate int, duration time.Duration) (*Step, error) {
 	b.settle(ctx, pool)
-	if err := pool.Open(ctx, b.cfg.Sockets); err != nil {
-		return false, err
+	if err := pool.Open(ctx, sockets); err != nil {
+		return nil, err
 	}
-	s, err := b.step(ctx, pool, rate, b.cfg.Step)
-	if err != nil {
-		return false, err
-	}
-	b.noteStep(Edge, s)
-	edge := b.result.Edge
-	if edge.Steps = append(edge.Steps, s); s.Fault == "" {
-		edge.Highest = s
-	}
-	return s.Fault == "", nil
+	return b.step(ctx, pool, rate, duration)
 }
 
 func (b *bench) firstRate() int {
@@ -148,8 +159,8 @@ func (b *bench) firstRate() int {
 }
 
 // search tries rates, each higher than all that were sustained and lower than all
-// that were not.
-func search(rate int, try func(rate int) (sustained bool, err error)) error {
+// that were not; growth is by how much, until there are both.
+func search(rate int, growth float64, try func(rate int) (sustained bool, err error)) error {
 	low, high := 0, 0
 	for {
 		sustained, err := try(rate)
@@ -161,7 +172,7 @@ func search(rate int, try func(rate int) (sustained bool, err error)) error {
 		} else {
 			high = rate
 		}
-		if rate = nextRate(low, high); rate == 0 {
+		if rate = nextRate(low, high, growth); rate == 0 {
 			return nil
 		}
 	}
@@ -169,15 +180,15 @@ func search(rate int, try func(rate int) (sustained bool, err error)) error {
 
 // nextRate is the rate to try when low was sustained and high was not, with 0 for
 // neither yet; 0 where the search is over.
-func nextRate(low, high int) int {
+func nextRate(low, high int, growth float64) int {
 	switch {
 	case high == 0:
 		if low == mostRate {
 			return 0
 		}
-		return min(2*low, mostRate)
+		return min(max(low+1, int(growth*float64(low))), mostRate)
 	case low == 0:
-		return high / 2
+		return min(high-1, int(float64(high)/growth))
 	case float64(high) <= closeEnough*float64(low) || high-low < 2:
 		return 0
 	}

@@ -1,6 +1,7 @@
 package fanout
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"maps"
@@ -71,15 +72,31 @@ func (b *bench) round(events int) (*load.Campaign, *subscribers.Round, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	round := subscribers.NewRound(events, func(message []byte, numbers []int) []int {
+	round := subscribers.NewRound(events, parser(campaign, b.target.Lines))
+	campaign.OnSend(func(serial uint64) { round.Sent(int(serial) - 1) })
+	campaign.OnAck(func(serial uint64) { round.Expect(int(serial) - 1) })
+	return campaign, round, nil
+}
+
+// parser finds the events of a campaign in a message.
+func parser(campaign *load.Campaign, lines bool) subscribers.Parse {
+	one := func(message []byte, numbers []int) []int {
 		if serial, ours := campaign.Serial(message); ours {
 			numbers = append(numbers, int(serial)-1)
 		}
 		return numbers
-	})
-	campaign.OnSend(func(serial uint64) { round.Sent(int(serial) - 1) })
-	campaign.OnAck(func(serial uint64) { round.Expect(int(serial) - 1) })
-	return campaign, round, nil
+	}
+	if !lines {
+		return one
+	}
+	return func(message []byte, numbers []int) []int {
+		for more := true; more; {
+			var line []byte
+			line, message, more = bytes.Cut(message, []byte{'\n'})
+			numbers = one(line, numbers)
+		}
+		return numbers
+	}
 }
 
 // drain waits until all that was acked came, or nothing comes any more.
@@ -135,7 +152,8 @@ func (s *Step) count(pool *subscribers.Pool, round *subscribers.Round, posted *l
 		}
 	}
 	s.Seconds = max(posted.Elapsed, c.Last.Sub(began)).Seconds()
-	s.Frames, s.Bytes, s.FramesPerSecond = c.Messages, c.Bytes, float64(c.Messages)/s.Seconds
+	s.Frames, s.Messages, s.Bytes = c.Events, c.Messages, c.Bytes
+	s.FramesPerSecond = float64(s.Frames) / s.Seconds
 	s.P50, s.P99 = load.Quantile(c.Latency, 50).Seconds(), load.Quantile(c.Latency, 99).Seconds()
 	s.Max = load.Quantile(c.Latency, 100).Seconds()
 	s.Lost, s.Short, s.Doubled, s.Closed = c.Lost, c.Short, c.Doubled, pool.Closes()

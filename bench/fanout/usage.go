@@ -11,15 +11,16 @@ import (
 	"spillway/bench/ack"
 )
 
-// Spillway tells the usage of one by its private address.
-type Spillway struct {
+// Process tells the usage of one by its private address, which serves Go's metrics
+// and profiles, and Spillway's where it is one.
+type Process struct {
 	// Admin is host:port.
 	Admin string
 }
 
 // Usage reads its metrics.
-func (s Spillway) Usage(ctx context.Context) (Usage, error) {
-	families, err := ack.Scrape(ctx, s.Admin)
+func (p Process) Usage(ctx context.Context) (Usage, error) {
+	families, err := ack.Scrape(ctx, p.Admin)
 	if err != nil {
 		return Usage{}, err
 	}
@@ -44,10 +45,10 @@ func (s Spillway) Usage(ctx context.Context) (Usage, error) {
 const collectWithin = time.Minute
 
 // Collect has it collect its garbage.
-func (s Spillway) Collect(ctx context.Context) error {
+func (p Process) Collect(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, collectWithin)
 	defer cancel()
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+s.Admin+"/debug/pprof/heap?gc=1", nil)
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+p.Admin+"/debug/pprof/heap?gc=1", nil)
 	if err != nil {
 		return fmt.Errorf("collect garbage: %w", err)
 	}

@@ -18,7 +18,7 @@ const (
 const (
 	// kept is how much of a frame or message is kept, in bytes: the rest of a longer
 	// one is passed over.
-	kept = 16 << 10
+	kept = 128 << 10
 	// spare bounds the buffer that a socket keeps between frames that were cut.
 	spare = 4 << 10
 	// mostControl bounds the payload of a control frame.

@@ -60,7 +60,7 @@ func (o *campaignOptions) startReceiver(ctx context.Context, stderr io.Writer) (
 	r.URL = &url.URL{Scheme: "http", Host: own.target.Public, Path: webhookPath}
 	r.Secret, r.Kill, r.Processor = benchSecret, own.kill, own.processor
 	if len(o.redis) == 0 {
-		if r.Subscription, err = socketOf(r.URL, benchStreamSecret); err != nil {
+		if r.Subscription, err = socketOf(r.URL, ack.StreamSecret); err != nil {
 			return r, nil, errors.Join(err, end())
 		}
 	}

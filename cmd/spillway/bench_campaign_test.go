@@ -104,7 +104,7 @@ func TestBenchCampaignFails(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(target.Kill)
-	r, code, stderr := play(t, nil, "--url", "http://"+target.Public, "--app-secret", benchSecret, "--jwt-secret", benchStreamSecret, "--recipients", "50")
+	r, code, stderr := play(t, nil, "--url", "http://"+target.Public, "--app-secret", benchSecret, "--jwt-secret", ack.StreamSecret, "--recipients", "50")
 	if code != exitFailure || r.Verdict.Passed || r.Acked == 0 || r.Lost != r.EventsExpected || !strings.Contains(stderr, errDidNotHold.Error()) {
 		t.Errorf("exit code %d, %d acked, %d of %d lost, %+v\n%s", code, r.Acked, r.Lost, r.EventsExpected, r.Verdict, stderr)
 	}

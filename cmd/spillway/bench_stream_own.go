@@ -38,7 +38,7 @@ func (o *benchStreamOptions) target(ctx context.Context, stderr io.Writer) (fano
 		return t, nil, err
 	}
 	if o.admin != "" {
-		t.Meter = fanout.Spillway{Admin: o.admin}
+		t.Meter = fanout.Process{Admin: o.admin}
 	}
 	t.Subscribe, err = subscribe(u.Host, secret)
 	return t, func() error { return nil }, err
@@ -71,8 +71,8 @@ func (o *benchStreamOptions) startTarget(ctx context.Context, stderr io.Writer) 
 	if err != nil {
 		return t, nil, fmt.Errorf("start receiver: %w", err)
 	}
-	t = fanout.Target{Address: process.Public, Secret: benchSecret, Meter: fanout.Spillway{Admin: process.Admin}}
-	if t.Subscribe, err = subscribe(process.Public, benchStreamSecret); err != nil {
+	t = fanout.Target{Address: process.Public, Secret: benchSecret, Meter: fanout.Process{Admin: process.Admin}}
+	if t.Subscribe, err = subscribe(process.Public, ack.StreamSecret); err != nil {
 		return t, nil, errors.Join(err, process.Stop())
 	}
 	return t, process.Stop, nil

@@ -102,7 +102,7 @@ func TestBenchStreamLoss(t *testing.T) {
 		"none":    nil,
 	} {
 		proxy := startFaulty(t, target.Public, fault)
-		r, code, stderr := benchStream(t, "--url", "http://"+proxy, "--app-secret", benchSecret, "--jwt-secret", benchStreamSecret,
+		r, code, stderr := benchStream(t, "--url", "http://"+proxy, "--app-secret", benchSecret, "--jwt-secret", ack.StreamSecret,
 			"--phases", "reference", "--subscribers", "5", "--rate", "50", "--duration", "1s")
 		if r.Reference == nil {
 			t.Fatalf("%s: exit code %d\n%s", name, code, stderr)

@@ -25,9 +25,6 @@ import (
 // benchSecret is the app secret of receivers that are measured.
 const benchSecret = ack.Secret
 
-// benchStreamSecret is long enough to sign tokens.
-const benchStreamSecret = benchSecret + ", 32 bytes or more"
-
 // anyPort listens on one that is free.
 const anyPort = "127.0.0.1:0"
 
@@ -132,7 +129,7 @@ func newBenchTargetCommand() *cobra.Command {
 func benchConfig() config.Config {
 	cfg := config.DefaultConfig()
 	cfg.Apps = []config.App{{Name: config.DefaultApp, VerifyToken: benchSecret, AppSecrets: []string{benchSecret}}}
-	cfg.Stream.JWTSecret = benchStreamSecret
+	cfg.Stream.JWTSecret = ack.StreamSecret
 	cfg.Stream.Sockets = 1000 // as many files as most shells allow
 	cfg.Redis = redisVariables(cfg)
 	return cfg
