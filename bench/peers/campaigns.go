@@ -15,7 +15,7 @@ import (
 	"spillway/bench/campaign"
 )
 
-// endDelay is how long a campaign may take to end once it is called off.
+// endDelay is how long a benchmark may take to end once it is called off.
 const endDelay = 30 * time.Second
 
 // runCampaigns runs each preset, and keeps its JSON where a folder is named.
@@ -23,7 +23,7 @@ func (o *options) runCampaigns(ctx context.Context, stderr io.Writer) ([]*campai
 	var all []*campaign.Result
 	for _, preset := range o.campaigns {
 		fmt.Fprintf(stderr, "campaign %s\n", preset)
-		out, err := o.runCampaign(ctx, preset, stderr)
+		out, err := o.runSpillway(ctx, []string{"bench", "campaign", "--preset", preset, "--json"}, stderr)
 		if err != nil {
 			return nil, fmt.Errorf("campaign %s: %w", preset, err)
 		}
@@ -39,9 +39,9 @@ func (o *options) runCampaigns(ctx context.Context, stderr io.Writer) ([]*campai
 	return all, nil
 }
 
-// runCampaign gives the JSON of a campaign, whatever its verdict.
-func (o *options) runCampaign(ctx context.Context, preset string, stderr io.Writer) ([]byte, error) {
-	cmd := exec.CommandContext(ctx, o.spillway, "bench", "campaign", "--preset", preset, "--json")
+// runSpillway gives the JSON of a benchmark, whatever its verdict.
+func (o *options) runSpillway(ctx context.Context, args []string, stderr io.Writer) ([]byte, error) {
+	cmd := exec.CommandContext(ctx, o.spillway, args...)
 	cmd.Env = append(os.Environ(), "TMPDIR="+o.config.Dir) // its data too go with the folder
 	cmd.Stderr = stderr
 	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) } // it has a receiver to end

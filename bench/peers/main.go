@@ -19,6 +19,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"spillway/bench/ack"
+	"spillway/bench/peers/broadcaster"
+	"spillway/bench/peers/contest"
 	"spillway/bench/peers/peer"
 	"spillway/bench/peers/receiver"
 	"spillway/bench/peers/server"
@@ -41,11 +43,12 @@ func newCommand() *cobra.Command {
 		Long: `Peers starts Spillway and what people use in its place, each with its server, as
 processes of their own, and measures all of them in alternating rounds with one
 generator on one disk. Then it kills each with -9 under load, starts it again, and
-counts what was acked and is lost. Last it runs Spillway's campaigns. What came of
+counts what was acked and is lost. Then it runs Spillway's campaigns, and last it
+measures the stream, alone and beside a server on the centrifuge library. What came of
 it is written as a page of Markdown.
 
 A peer whose server is not installed is left out, and the page says so. All of it
-takes some 20 minutes, and some gigabytes of disk for that time.`,
+takes some 25 minutes, and some gigabytes of disk for that time.`,
 		Example: `  peers --spillway bin/spillway --out bench/RESULTS.md
   peers --rounds 1 --duration 500ms --campaigns ""`,
 		Args:         cobra.NoArgs,
@@ -55,7 +58,7 @@ takes some 20 minutes, and some gigabytes of disk for that time.`,
 		},
 	}
 	o.addFlags(cmd.Flags())
-	cmd.AddCommand(newReceiverCommand(), newNATSCommand())
+	cmd.AddCommand(newReceiverCommand(), newNATSCommand(), newBroadcasterCommand())
 	return cmd
 }
 
@@ -108,5 +111,22 @@ func newNATSCommand() *cobra.Command {
 	}
 	cmd.Flags().StringVar(&data, "data", "", "the `folder` for its data")
 	cmd.Flags().BoolVar(&always, "always", false, "sync each message before its acknowledgement")
+	return cmd
+}
+
+func newBroadcasterCommand() *cobra.Command {
+	var cfg broadcaster.Config
+	cmd := &cobra.Command{
+		Use: contest.Command, Hidden: true, Args: cobra.NoArgs,
+		Short: "Be a server on the centrifuge library that is measured, until standard input ends",
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			ctx, stop := untilInputEnds(cmd)
+			defer stop()
+			return broadcaster.Run(ctx, cfg, announce(cmd.OutOrStdout()))
+		},
+	}
+	cmd.Flags().BoolVar(&cfg.Recovery, "recovery", false, "keep a history, and the position of each socket in it")
+	cmd.Flags().IntVar(&cfg.Gathered, "gathered", 0, "the `number` of events in one message at most")
+	cmd.Flags().DurationVar(&cfg.WriteDelay, "write-delay", 0, "the `time` that events are gathered for a socket")
 	return cmd
 }

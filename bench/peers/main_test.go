@@ -73,7 +73,7 @@ func command(t *testing.T, dir string, args ...string) (cmd *exec.Cmd, stdout, s
 	t.Helper()
 	p := programs(t)
 	cmd = exec.Command(p.Self, append([]string{"--spillway", p.Spillway, "--dir", dir, "--rounds", "1", "--duration", "200ms",
-		"--prime", "50ms", "--kill-after", "200ms", "--campaigns", "", "--connections", "8"}, args...)...)
+		"--prime", "50ms", "--kill-after", "200ms", "--campaigns", "", "--stream=false", "--connections", "8"}, args...)...)
 	stdout, stderr = new(bytes.Buffer), new(bytes.Buffer)
 	cmd.Stdout, cmd.Stderr = stdout, stderr
 	return cmd, stdout, stderr

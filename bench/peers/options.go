@@ -26,6 +26,7 @@ type options struct {
 	body      int
 	loss      loss.Config
 	campaigns []string
+	stream    streamOptions
 	spillway  string
 	dir       string
 	keep      string
@@ -38,6 +39,7 @@ func defaultOptions() *options {
 		body:      600,
 		loss:      loss.Config{Duration: 4 * time.Second},
 		campaigns: []string{"small", "100k", "1000mps", "burst10x"},
+		stream:    defaultStreamOptions(),
 		spillway:  "bin/spillway",
 		dir:       os.TempDir(),
 		out:       "-",
@@ -57,6 +59,7 @@ func (o *options) addFlags(flags *pflag.FlagSet) {
 	flags.DurationVar(&o.config.Prime, "prime", o.config.Prime, "the `time` each receiver is loaded before the rounds")
 	flags.DurationVar(&o.loss.Duration, "kill-after", o.loss.Duration, "the `time` each receiver is loaded before it is killed")
 	flags.StringSliceVar(&o.campaigns, "campaigns", o.campaigns, "the `presets` of campaigns to run; \"\" for none")
+	o.stream.addFlags(flags)
 	flags.StringVar(&o.spillway, "spillway", o.spillway, "the `program` spillway")
 	flags.StringVar(&o.dir, "dir", o.dir, "the `folder` to make the data folders in: on the disk to be measured")
 	flags.StringVar(&o.keep, "keep", o.keep, "a `folder` to keep the campaigns' JSON in, for spillway bench report")
@@ -66,7 +69,8 @@ func (o *options) addFlags(flags *pflag.FlagSet) {
 // run measures, and writes the page once all is measured.
 func (o *options) run(ctx context.Context, stdout, stderr io.Writer) (err error) {
 	o.config.Bodies, o.loss.Body = []int{o.body}, o.body
-	if err := o.config.Validate(); err != nil {
+	o.stream.contest.Body = o.body
+	if err := errors.Join(o.config.Validate(), o.stream.validate()); err != nil {
 		return err
 	}
 	o.loss.Connections = slices.Max(o.config.Connections)
@@ -76,6 +80,9 @@ func (o *options) run(ctx context.Context, stdout, stderr io.Writer) (err error)
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
 	o.config.Dir, o.config.Secret = dir, ack.Secret
+	if o.stream.only {
+		return o.streamOnly(ctx, stdout, stderr)
+	}
 	began := time.Now()
 	page, err := o.measure(ctx, stderr)
 	if err != nil {
@@ -100,7 +107,7 @@ func (o *options) makeFolder() (string, error) {
 
 func (o *options) measure(ctx context.Context, stderr io.Writer) (*results.Page, error) {
 	page := &results.Page{Body: o.body, LossConnections: o.loss.Connections, LossSeconds: o.loss.Duration.Seconds()}
-	page.Command = strings.Join(append([]string{filepath.Base(os.Args[0])}, quoted(os.Args[1:])...), " ")
+	page.Command = commandLine()
 	programs, err := o.programs(stderr)
 	if err != nil {
 		return nil, err
@@ -122,8 +129,15 @@ func (o *options) measure(ctx context.Context, stderr io.Writer) (*results.Page,
 	if page.Losses, err = o.losses(ctx, programs, stderr); err != nil {
 		return nil, err
 	}
-	page.Campaigns, err = o.runCampaigns(ctx, stderr)
+	if page.Campaigns, err = o.runCampaigns(ctx, stderr); err == nil && o.stream.run {
+		page.Stream, err = o.measureStream(ctx, stderr)
+	}
 	return page, err
+}
+
+// commandLine is how this program was started.
+func commandLine() string {
+	return strings.Join(append([]string{filepath.Base(os.Args[0])}, quoted(os.Args[1:])...), " ")
 }
 
 func (o *options) programs(stderr io.Writer) (peer.Programs, error) {

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"os/exec"
 	"runtime"
+	"runtime/debug"
+	"slices"
 	"strings"
 
 	"spillway/bench/peers/results"
@@ -14,15 +16,11 @@ import (
 
 // versions are those of all that is measured; what is not installed has none.
 func (o *options) versions(ctx context.Context) ([]results.Version, error) {
-	spillway, err := firstLine(ctx, o.spillway, "version")
+	versions, err := o.ownVersions(ctx)
 	if err != nil {
-		return nil, fmt.Errorf("ask spillway for its version: %w", err)
+		return nil, err
 	}
-	versions := []results.Version{
-		{Name: "Spillway", Version: spillway},
-		{Name: "Go", Version: runtime.Version()},
-		{Name: "NATS server", Version: server.NATSVersion},
-	}
+	versions = append(versions, results.Version{Name: "NATS server", Version: server.NATSVersion})
 	if path, err := localredis.Find(); err == nil {
 		redis, err := firstLine(ctx, path, "--version")
 		if err != nil {
@@ -38,6 +36,31 @@ func (o *options) versions(ctx context.Context) ([]results.Version, error) {
 		versions = append(versions, results.Version{Name: "PostgreSQL", Version: postgres})
 	}
 	return versions, nil
+}
+
+// ownVersions are those of Spillway and of Go.
+func (o *options) ownVersions(ctx context.Context) ([]results.Version, error) {
+	spillway, err := firstLine(ctx, o.spillway, "version")
+	if err != nil {
+		return nil, fmt.Errorf("ask spillway for its version: %w", err)
+	}
+	return []results.Version{{Name: "Spillway", Version: spillway}, {Name: "Go", Version: runtime.Version()}}, nil
+}
+
+const centrifuge = "github.com/centrifugal/centrifuge"
+
+// streamVersions are those of what is measured of the stream.
+func (o *options) streamVersions(ctx context.Context) ([]results.Version, error) {
+	versions, err := o.ownVersions(ctx)
+	if err != nil {
+		return nil, err
+	}
+	build, _ := debug.ReadBuildInfo() // every program that Go modules made has it
+	i := slices.IndexFunc(build.Deps, func(m *debug.Module) bool { return m.Path == centrifuge })
+	if i < 0 {
+		return nil, fmt.Errorf("find version of %s: this program is not built as a module", centrifuge)
+	}
+	return append(versions, results.Version{Name: centrifuge, Version: build.Deps[i].Version}), nil
 }
 
 func firstLine(ctx context.Context, program string, args ...string) (string, error) {

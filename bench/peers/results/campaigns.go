@@ -30,7 +30,7 @@ const (
 // campaigns is the section of Spillway's own campaigns.
 func (p *Page) campaigns(out io.Writer) {
 	if len(p.Campaigns) == 0 {
-		fmt.Fprint(out, "## Campaigns\n\nNone was run.\n")
+		fmt.Fprint(out, "## Campaigns\n\nNone was run.\n\n")
 		return
 	}
 	fmt.Fprint(out, `## Campaigns

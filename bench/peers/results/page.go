@@ -31,6 +31,7 @@ type Page struct {
 	LossSeconds     float64
 
 	Campaigns []*campaign.Result
+	Stream    *Stream // nil where it was not measured
 }
 
 // Version is that of a program.
@@ -42,7 +43,7 @@ type Missing struct{ Name, Why string }
 // Markdown writes the page.
 func (p *Page) Markdown(out io.Writer) error {
 	var page bytes.Buffer
-	for _, section := range []func(io.Writer){p.head, p.acks, p.losses, p.campaigns} {
+	for _, section := range []func(io.Writer){p.head, p.acks, p.losses, p.campaigns, p.stream} {
 		section(&page)
 	}
 	if _, err := out.Write(page.Bytes()); err != nil {
