@@ -32,8 +32,8 @@ var Phases = []string{Idle, Reference, Edge, Stuck}
 // Config says what is measured.
 type Config struct {
 	Phases []string
-	// Sockets are open in idle, edge and stuck, Few in reference.
-	Sockets, Few int
+	// Sockets are open in idle and edge, Few in reference, Among in stuck.
+	Sockets, Few, Among int
 	// Rate is of events a second in reference, for Duration.
 	Rate     int
 	Duration time.Duration
@@ -41,7 +41,8 @@ type Config struct {
 	Step time.Duration
 	// First is the first rate of edge; 0 for one that fits the sockets.
 	First int
-	// StuckRate is of stuck; 0 for half of what edge found.
+	// StuckRate is of events a second in stuck, for Duration: enough to fill what the
+	// kernel holds for a socket that is not read, and its queue.
 	StuckRate int
 	// Body is the size of a webhook in bytes, Connections over how many they are posted.
 	Body, Connections int
@@ -50,8 +51,8 @@ type Config struct {
 // DefaultConfig is what the goals are for.
 func DefaultConfig() Config {
 	return Config{
-		Phases: slices.Clone(Phases), Sockets: 10000, Few: 100,
-		Rate: 3300, Duration: 20 * time.Second, Step: 8 * time.Second,
+		Phases: slices.Clone(Phases), Sockets: 10000, Few: 100, Among: 1000,
+		Rate: 3300, StuckRate: 500, Duration: 20 * time.Second, Step: 8 * time.Second,
 		Body: 600, Connections: 64,
 	}
 }
@@ -78,9 +79,10 @@ func (c *Config) Validate() error {
 	}
 	check(c.Sockets > 0 && c.Sockets <= mostSockets, "%d sockets: allowed are 1 to %d", c.Sockets, mostSockets)
 	check(c.Few > 0 && c.Few <= mostSockets, "%d subscribers: allowed are 1 to %d", c.Few, mostSockets)
+	check(c.Among > 0 && c.Among <= mostSockets, "%d sockets beside those that are stuck: allowed are 1 to %d", c.Among, mostSockets)
 	check(c.Rate > 0 && c.Rate <= mostRate, "rate of %d events a second: allowed are 1 to %d", c.Rate, mostRate)
 	check(c.First >= 0 && c.First <= mostRate, "first rate of %d events a second: allowed are 0 to %d", c.First, mostRate)
-	check(c.StuckRate >= 0 && c.StuckRate <= mostRate, "stuck rate of %d events a second: allowed are 0 to %d", c.StuckRate, mostRate)
+	check(c.StuckRate > 0 && c.StuckRate <= mostRate, "stuck rate of %d events a second: allowed are 1 to %d", c.StuckRate, mostRate)
 	check(c.Duration >= time.Second && c.Duration <= time.Hour, "duration %s: allowed are 1s to 1h", c.Duration)
 	check(c.Step >= time.Second && c.Step <= time.Hour, "step %s: allowed are 1s to 1h", c.Step)
 	check(c.Connections > 0 && c.Connections <= 1000, "%d connections: allowed are 1 to 1000", c.Connections)
@@ -96,10 +98,8 @@ func (c *Config) Validate() error {
 // seen is how many bits reference needs.
 func (c *Config) seen() float64 { return float64(c.Few) * float64(c.Rate) * c.Duration.Seconds() }
 
-// needsEdge is whether stuck takes its rate from edge.
-func (c *Config) needsEdge() bool {
-	return slices.Contains(c.Phases, Stuck) && c.StuckRate == 0
-}
+// Most is how many sockets are open at once, without those that are stuck.
+func (c *Config) Most() int { return max(c.Sockets, c.Few, c.Among) }
 
 // Target is the receiver that is measured.
 type Target struct {

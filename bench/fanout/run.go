@@ -44,7 +44,7 @@ func Run(ctx context.Context, cfg Config, target Target, note func(format string
 	}
 	phases := map[string]func(context.Context) error{Idle: b.idle, Reference: b.reference, Edge: b.edge, Stuck: b.stuck}
 	for _, phase := range Phases {
-		if !slices.Contains(cfg.Phases, phase) && (phase != Edge || !cfg.needsEdge()) {
+		if !slices.Contains(cfg.Phases, phase) {
 			continue
 		}
 		if err := phases[phase](ctx); err != nil {
@@ -197,16 +197,9 @@ func nextRate(low, high int, growth float64) int {
 
 // stuck holds a rate with some sockets that do not read.
 func (b *bench) stuck(ctx context.Context) error {
-	rate := b.cfg.StuckRate
-	if rate == 0 {
-		if b.result.Edge.Highest == nil {
-			return errors.New("no rate was sustained: give one")
-		}
-		rate = max(1, b.result.Edge.Highest.Rate/2)
-	}
-	return b.with(ctx, b.cfg.Sockets, func(pool *subscribers.Pool) error {
+	return b.with(ctx, b.cfg.Among, func(pool *subscribers.Pool) error {
 		for _, n := range stuckSockets {
-			s, err := b.stuckStep(ctx, pool, rate, n)
+			s, err := b.stuckStep(ctx, pool, n)
 			if err != nil {
 				return err
 			}
@@ -217,16 +210,16 @@ func (b *bench) stuck(ctx context.Context) error {
 	})
 }
 
-func (b *bench) stuckStep(ctx context.Context, pool *subscribers.Pool, rate, stuck int) (*Step, error) {
+func (b *bench) stuckStep(ctx context.Context, pool *subscribers.Pool, stuck int) (*Step, error) {
 	b.settle(ctx, pool)
-	if err := pool.Open(ctx, b.cfg.Sockets); err != nil {
+	if err := pool.Open(ctx, b.cfg.Among); err != nil {
 		return nil, err
 	}
 	if err := pool.OpenStuck(ctx, stuck); err != nil {
 		return nil, err
 	}
 	defer pool.CloseStuck()
-	s, err := b.step(ctx, pool, rate, b.cfg.Duration)
+	s, err := b.step(ctx, pool, b.cfg.StuckRate, b.cfg.Duration)
 	if s != nil {
 		s.Stuck = stuck
 	}

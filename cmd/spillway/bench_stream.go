@@ -41,8 +41,8 @@ holds what comes at every socket against what was acked. Its phases:
   edge       the highest rate at --sockets sockets that is sustained: all events at
              all of them, none closed, p99 within a second; held for --step, doubled
              until it is not sustained, then narrowed down to a tenth
-  stuck      half of that rate, or --stuck-rate, for --duration, with 0, 1 and 10
-             more sockets that are never read: the p99 of the others
+  stuck      --among sockets and --stuck-rate events a second for --duration, with 0, 1
+             and 10 more sockets that are never read: the p99 of the others
 
 Without --url it starts a receiver of its own in a temporary folder, with --redis
 over the Redis at these addresses, under a prefix that is removed afterwards. With
@@ -68,13 +68,14 @@ missed: 20 KiB a socket, a p99 of 50 ms in reference, and no event lost or doubl
 	}
 	flags, c := cmd.Flags(), &o.config
 	flags.StringSliceVar(&c.Phases, "phases", c.Phases, "the `phases` to run")
-	flags.IntVar(&c.Sockets, "sockets", c.Sockets, "the `number` of sockets in idle, edge and stuck")
+	flags.IntVar(&c.Sockets, "sockets", c.Sockets, "the `number` of sockets in idle and edge")
+	flags.IntVar(&c.Among, "among", c.Among, "the `number` of sockets in stuck, besides those that are not read")
 	flags.IntVar(&c.Few, "subscribers", c.Few, "the `number` of sockets in reference")
 	flags.IntVar(&c.Rate, "rate", c.Rate, "the `events` a second in reference")
 	flags.DurationVar(&c.Duration, "duration", c.Duration, "the `time` that reference, and each rate of stuck, is held")
 	flags.DurationVar(&c.Step, "step", c.Step, "the `time` that each rate of edge is held")
 	flags.IntVar(&c.First, "first-rate", c.First, "the `events` a second that edge begins with (default: 50,000 frames a second)")
-	flags.IntVar(&c.StuckRate, "stuck-rate", c.StuckRate, "the `events` a second in stuck (default: half of the edge)")
+	flags.IntVar(&c.StuckRate, "stuck-rate", c.StuckRate, "the `events` a second in stuck")
 	flags.IntVar(&c.Body, "body", c.Body, "the size of a webhook, in `bytes`")
 	flags.IntVar(&c.Connections, "connections", c.Connections, "the `number` of connections that webhooks are posted over")
 	flags.StringVar(&o.url, "url", "", "the callback `URL` of a receiver that runs")
@@ -102,7 +103,7 @@ func (o *benchStreamOptions) validate() error {
 }
 
 func (o *benchStreamOptions) run(ctx context.Context, cmd *cobra.Command) error {
-	if err := subscribers.RaiseFiles(max(o.config.Sockets, o.config.Few)); err != nil {
+	if err := subscribers.RaiseFiles(o.config.Most()); err != nil {
 		return fmt.Errorf("bench stream: %w", err)
 	}
 	job := newJob(cmd.ErrOrStderr())

@@ -55,7 +55,7 @@ func (o *benchStreamOptions) startTarget(ctx context.Context, stderr io.Writer) 
 		return t, nil, fmt.Errorf("make data folder: %w", err)
 	}
 	args := []string{"bench", "target", "--kind", ack.Serve, "--data", filepath.Join(dir, "data"),
-		"--sockets", strconv.Itoa(max(o.config.Sockets, o.config.Few) + moreSockets), "--connections", strconv.Itoa(2 * o.config.Connections)}
+		"--sockets", strconv.Itoa(o.config.Most() + moreSockets), "--connections", strconv.Itoa(2 * o.config.Connections)}
 	remove := func() error { return os.RemoveAll(dir) }
 	if len(o.redis) > 0 {
 		client, prefix := benchRedisClient(o.redis), filepath.Base(dir)

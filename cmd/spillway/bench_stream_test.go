@@ -50,7 +50,7 @@ func checkStep(t *testing.T, s *fanout.Step, sockets int, stderr string) {
 // is left.
 func TestBenchStream(t *testing.T) {
 	t.Parallel() // it waits more than it works
-	r, code, stderr := benchStream(t, "--phases", "idle,reference,stuck", "--sockets", "200", "--subscribers", "20",
+	r, code, stderr := benchStream(t, "--phases", "idle,reference,stuck", "--sockets", "200", "--subscribers", "20", "--among", "200",
 		"--rate", "200", "--stuck-rate", "50", "--duration", "1s")
 	if code != exitOK && code != exitFailure || r.Verdict.Passed != (code == exitOK) || r.Receiver != ownReceiver {
 		t.Fatalf("exit code %d, %+v\n%s", code, r, stderr)
