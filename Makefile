@@ -11,7 +11,7 @@ COMMIT  := $(shell git rev-parse HEAD 2>/dev/null || echo unknown)
 LDFLAGS := -X main.version=$(VERSION) -X main.commit=$(COMMIT)
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test test-full check fuzz bench soak race-needs redis-needs chromium-needs postgres-needs postgres-missing
+.PHONY: help run build test test-full check fuzz bench soak race-needs redis-needs chromium-needs postgres-needs postgres-missing node-missing
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -22,12 +22,12 @@ run: build ## build, and start a receiver on loopback with secrets of its own
 build: ## build bin/spillway
 	$(GO) build -buildvcs=false -trimpath -ldflags '$(LDFLAGS)' -o bin/spillway ./cmd/spillway
 
-test: race-needs redis-needs chromium-needs postgres-missing ## the tests, with the race detector, under ten minutes
+test: race-needs redis-needs chromium-needs postgres-missing node-missing ## the tests, with the race detector, under ten minutes
 	CGO_ENABLED=1 $(GO) test -race -timeout 9m ./...
 	$(GO) test -count=1 -run Alloc ./... # the race detector allocates on its own
 	cd bench/peers && CGO_ENABLED=1 $(GO) test -race -timeout 5m ./...
 
-test-full: race-needs redis-needs chromium-needs postgres-needs ## everything: the long tests too, under an hour
+test-full: race-needs redis-needs chromium-needs postgres-needs node-missing ## everything: the long tests too, under an hour
 	SPILLWAY_TEST_FULL=1 CGO_ENABLED=1 $(GO) test -race -count=1 -timeout 55m ./...
 	cd bench/peers && SPILLWAY_TEST_FULL=1 CGO_ENABLED=1 $(GO) test -race -count=1 -timeout 5m ./...
 
@@ -119,3 +119,8 @@ postgres-needs:
 postgres-missing:
 	@ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || command -v initdb >/dev/null || \
 	  echo "NOT TESTED: the benchmark's PostgreSQL peer, since postgres and initdb are not installed; make test-full installs them."
+
+# Debian's own Node may be too old for WebSockets, so it is not installed.
+node-missing:
+	@node -e 'process.exit(+process.versions.node.split(".")[0] < 20)' 2>/dev/null || \
+	  echo "NOT TESTED: the example for Node in dispatch/stream/client/README.md, since there is no node 20.10 or later; Chromium runs the same client."
