@@ -122,5 +122,5 @@ postgres-missing:
 
 # Debian's own Node may be too old for WebSockets, so it is not installed.
 node-missing:
-	@node -e 'process.exit(+process.versions.node.split(".")[0] < 20)' 2>/dev/null || \
+	@node -e 'process.exit(parseInt(process.versions.node) < 20 ? 1 : 0)' 2>/dev/null || \
 	  echo "NOT TESTED: the example for Node in dispatch/stream/client/README.md, since there is no node 20.10 or later; Chromium runs the same client."
