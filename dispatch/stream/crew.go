@@ -53,9 +53,9 @@ func (c *crew) work() {
 		}
 		for i, k := range batch {
 			switch k.attend(&w) {
-			case alone:
+			case outcomeAlone:
 				go k.write()
-			case ready:
+			case outcomeReady:
 				c.add(k)
 			}
 			batch[i] = nil

@@ -219,7 +219,7 @@ func (g *group) put(frames []frame, limit int) (added, bytes int64) {
 	return added, bytes
 }
 
-// position is where a live socket is that was sent all there was for it; false
+// positionOf is where a live socket is that was sent all there was for it; false
 // where it was not, or is no longer fed.
 func (h *hub) positionOf(k *socket) (store.Place, bool) {
 	h.mu.Lock()

@@ -98,24 +98,24 @@ func (k *socket) live() (idle bool, end *ending) {
 type outcome uint8
 
 const (
-	// idle: it is parked; wake brings it back.
-	idle outcome = iota
-	// ready: there is more to write.
-	ready
-	// alone: it needs a goroutine of its own.
-	alone
+	// outcomeParked: wake brings it back.
+	outcomeParked outcome = iota
+	// outcomeReady: there is more to write.
+	outcomeReady
+	// outcomeAlone: it needs a goroutine of its own.
+	outcomeAlone
 )
 
-// attend is what a worker does: it writes once, if there is something to write and nothing
-// else to do, and never waits.
+// attend is what a worker does: it writes once, if there is something to write and
+// nothing else to do, and never waits.
 func (k *socket) attend(w *worker) outcome {
 	k.looks()
 	if k.raw == nil || len(k.rest.run.notes) > 0 || k.isDue() {
-		return alone
+		return outcomeAlone
 	}
 	r, waiting, state := k.take()
 	if state != flowing {
-		return alone
+		return outcomeAlone
 	}
 	if len(r.notes) > 0 {
 		wire, last := k.pick(r)
@@ -123,14 +123,14 @@ func (k *socket) attend(w *worker) outcome {
 		k.server.metrics.bytes.Add(float64(n))
 		if n < len(wire) {
 			k.rest = rest{run: r, wire: wire[n:], last: last}
-			return alone
+			return outcomeAlone
 		}
 		k.wrote(r, last)
 	}
 	if waiting > int64(len(r.notes)) || !k.park() {
-		return ready
+		return outcomeReady
 	}
-	return idle
+	return outcomeParked
 }
 
 // take gives what is next on the tape.

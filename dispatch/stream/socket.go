@@ -107,7 +107,6 @@ type ending struct {
 
 const (
 	maxReplies  = 8
-	bigFrame    = 16 << 10
 	abnormal    = websocket.CloseAbnormalClosure
 	noStatus    = websocket.CloseNoStatusReceived
 	tryLater    = websocket.CloseTryAgainLater

@@ -45,6 +45,8 @@ const (
 	minChunk    = 1 << 10
 	maxChunk    = 64 << 10
 	chunkBudget = 32 << 20
+	// bigFrame is the length from which on a frame is not copied.
+	bigFrame = 16 << 10
 	// noteEvery is how many bytes of a chunk have room for one note: events are
 	// hardly ever smaller.
 	noteEvery = 192
