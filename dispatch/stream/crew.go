@@ -4,6 +4,7 @@ import (
 	"runtime"
 	"sync"
 	"syscall"
+	"time"
 )
 
 // crew writes to live sockets: a few goroutines for all of them, for a goroutine a
@@ -11,27 +12,61 @@ import (
 // that are ready at once keep whoever takes webhooks from the processors. A worker
 // never waits: a socket that cannot be written to at once, or needs anything but
 // events, gets a goroutine of its own until it is idle again.
+//
+// It goes over the sockets in passes, and rests after each for as long as that took:
+// what comes meanwhile goes out together. So the more sockets there are the later
+// are their events, by hundredths of a second, and the fewer are the writes, which
+// are what costs.
 type crew struct {
 	most int
+	// enough is how many events end a rest.
+	enough int
 
 	mu sync.Mutex
-	// ready are the sockets to look at, first come first served from head on, each
-	// in it once.
-	ready   []*socket
-	head    int
+	// ready are the sockets of this pass, from head on those to look at; next those
+	// of the next one.
+	ready, next []*socket
+	head        int
+	// began is when the pass did, and events how many came since.
+	began   time.Time
+	events  int
 	workers int
+	resting bool
+	timer   *time.Timer
 }
 
-// workerBatch is how many sockets a worker looks at before it lets others run.
-const workerBatch = 16
+const (
+	// workerBatch is how many sockets a worker looks at before it lets others run.
+	workerBatch = 16
+	// A rest is of these bounds: a shorter one is none.
+	minRest = 200 * time.Microsecond
+	maxRest = 100 * time.Millisecond
+)
 
-func newCrew() *crew { return &crew{most: runtime.GOMAXPROCS(0)} }
+func newCrew(queue int) *crew {
+	c := &crew{most: runtime.GOMAXPROCS(0), enough: max(queue/8, 1)}
+	c.timer = time.AfterFunc(time.Hour, c.rested)
+	c.timer.Stop()
+	return c
+}
 
-// add has sockets looked at, whose activity is running.
-func (c *crew) add(sockets ...*socket) {
+// add has sockets looked at, whose activity is running, for so many new events.
+func (c *crew) add(events int, sockets ...*socket) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.ready = append(c.ready, sockets...)
+	c.next = append(c.next, sockets...)
+	c.events += events
+	c.passLocked()
+}
+
+// passLocked begins a pass, if there is anything to do and none is under way.
+func (c *crew) passLocked() {
+	if len(c.next) == 0 || c.workers > 0 || c.resting && c.events < c.enough {
+		return
+	}
+	c.ready, c.next, c.head = c.next, c.ready[:0], 0
+	c.began, c.events, c.resting = time.Now(), 0, false
+	c.timer.Stop()
 	c.hireLocked()
 }
 
@@ -42,7 +77,7 @@ func (c *crew) hireLocked() {
 	}
 }
 
-// work is a worker: it ends when nothing is ready.
+// work is a worker: it ends with the pass.
 func (c *crew) work() {
 	var w worker
 	w.call = w.writeTo
@@ -56,7 +91,7 @@ func (c *crew) work() {
 			case outcomeAlone:
 				go k.write()
 			case outcomeReady:
-				c.add(k)
+				c.again(k)
 			}
 			batch[i] = nil
 		}
@@ -64,25 +99,51 @@ func (c *crew) work() {
 	}
 }
 
+// again has a socket looked at once more in this pass.
+func (c *crew) again(k *socket) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.head > len(c.ready)/2 { // or one pass without end would take memory without end
+		n := copy(c.ready, c.ready[c.head:])
+		clear(c.ready[n:])
+		c.ready, c.head = c.ready[:n], 0
+	}
+	c.ready = append(c.ready, k)
+}
+
 // take gives the next sockets; none where the worker has to end.
 func (c *crew) take(batch []*socket) []*socket {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	n := min(workerBatch, len(c.ready)-c.head)
-	if n == 0 {
-		c.ready, c.head = c.ready[:0], 0
-		c.workers--
-		return nil
-	}
 	batch = append(batch, c.ready[c.head:c.head+n]...)
 	clear(c.ready[c.head : c.head+n])
-	if c.head += n; c.head > len(c.ready)/2 {
-		rest := copy(c.ready, c.ready[c.head:])
-		clear(c.ready[rest:])
-		c.ready, c.head = c.ready[:rest], 0
+	c.head += n
+	if n > 0 {
+		c.hireLocked()
+		return batch
 	}
-	c.hireLocked()
-	return batch
+	if c.workers--; c.workers == 0 {
+		c.restLocked()
+		c.passLocked()
+	}
+	return nil
+}
+
+// restLocked ends a pass.
+func (c *crew) restLocked() {
+	c.ready, c.head = c.ready[:0], 0
+	if rest := min(time.Since(c.began), maxRest); rest >= minRest {
+		c.resting = true
+		c.timer.Reset(rest)
+	}
+}
+
+func (c *crew) rested() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.resting = false
+	c.passLocked()
 }
 
 // worker is one of the crew.

@@ -199,7 +199,7 @@ func (h *hub) distribute(frames []frame) {
 			delete(h.groups, key)
 		}
 	}
-	h.crew.add(h.roused...)
+	h.crew.add(len(frames), h.roused...)
 	clear(h.roused)
 	h.roused = h.roused[:0]
 }

@@ -81,7 +81,7 @@ func New(cfg Config, feed Feed, logger *slog.Logger, reg prometheus.Registerer) 
 	if err != nil {
 		return nil, err
 	}
-	crew := newCrew()
+	crew := newCrew(cfg.Queue)
 	s := &Server{
 		cfg: cfg, feed: feed, logger: logger, metrics: m,
 		hub:     newHub(feed.Partitions(), cfg.Queue, m.overruns, crew),

@@ -189,7 +189,7 @@ const (
 // wake lets the writer look what there is to do. It never waits.
 func (k *socket) wake() {
 	if k.rouse() {
-		k.server.crew.add(k)
+		k.server.crew.add(0, k)
 	}
 }
 
