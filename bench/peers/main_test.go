@@ -157,6 +157,8 @@ func TestRefused(t *testing.T) {
 		`kind "natz": allowed are`: {"--kinds", "natz"},
 		"which --spillway names":   {"--spillway", "/nowhere/spillway"},
 		"0 rounds":                 {"--rounds", "0"},
+		"0 rounds of the stream":   {"--stream-rounds", "0"},
+		"and --stream=false does":  {"--only-stream"},
 	} {
 		cmd, _, stderr := command(t, dir, args...)
 		if err := cmd.Run(); err == nil || !strings.Contains(stderr.String(), want) {

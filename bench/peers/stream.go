@@ -48,7 +48,7 @@ func (o *streamOptions) addFlags(flags *pflag.FlagSet) {
 	flags.IntVar(&c.Frames, "stream-frames", c.Frames, "the `frames` a second at which the stream's peers are compared, over all sockets")
 	flags.IntVar(&c.Rounds, "stream-rounds", c.Rounds, "the `number` of rounds of the stream's peers")
 	flags.DurationVar(&c.Duration, "stream-duration", c.Duration, "the `time` that --stream-frames is held")
-	flags.DurationVar(&c.Step, "stream-step", c.Step, "the `time` that each rate is held in the search for the edge")
+	flags.DurationVar(&c.Step, "stream-step", c.Step, "the `time` that each rate is held in the search for the edge; 0 for no search")
 }
 
 func (o *streamOptions) validate() error {

@@ -5,8 +5,10 @@ import (
 	"bytes"
 	"context"
 	"encoding/binary"
+	"fmt"
 	"io"
 	"net"
+	"os"
 	"path/filepath"
 	"sync"
 	"sync/atomic"
@@ -84,6 +86,49 @@ func TestStreamLossIsFound(t *testing.T) {
 			}
 		}
 	}
+}
+
+// TestOnlyStream: the section alone is made anew in a page, and its figures are kept.
+func TestOnlyStream(t *testing.T) {
+	dir, page, keep := dataFolder(t), filepath.Join(t.TempDir(), "page.md"), t.TempDir()
+	if err := os.WriteFile(page, []byte("# Results\n\n## Before\n\n## The stream\n\nof old\n\n## After\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	spillway := filepath.Join(t.TempDir(), "spillway")
+	script := fmt.Sprintf(`#!/bin/sh
+[ "$2" = stream ] || exec %s "$@"
+echo '{"sockets":7,"verdict":{"passed":false,"breaches":["7 events are lost"]}}'
+exit 1
+`, programs(t).Spillway)
+	if err := os.WriteFile(spillway, []byte(script), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	cmd, _, stderr := command(t, dir, "--stream", "--only-stream", "--spillway", spillway, "--out", page, "--keep", keep,
+		"--stream-sockets", "20", "--stream-frames", "2000", "--stream-rounds", "1", "--stream-duration", "1s", "--stream-step", "0")
+	if err := cmd.Run(); err != nil {
+		t.Fatalf("%v\n%s", err, stderr)
+	}
+	made, err := os.ReadFile(page)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{
+		"# Results\n\n## Before\n\n## The stream\n", "\n## After\n", "centrifugal/centrifuge: v0.", "Verdict: **failed**: 7 events are lost",
+		"#### 20 sockets", "at 2,000 frames/s: p50", "| centrifuge-delay | none |", "Goal: 1.2 times centrifuge: CPU at the same rate",
+	} {
+		if !bytes.Contains(made, []byte(want)) {
+			t.Errorf("the page does not hold %q:\n%s", want, made)
+		}
+	}
+	if bytes.Contains(made, []byte("of old")) {
+		t.Error("it holds the old section")
+	}
+	for name, want := range map[string]string{"stream.json": `"sockets":7`, "stream-peers.json": `"centrifuge":[{"held":{`} {
+		if kept, err := os.ReadFile(filepath.Join(keep, name)); err != nil || !bytes.Contains(kept, []byte(want)) {
+			t.Errorf("%s: %q, %v", name, kept, err)
+		}
+	}
+	nothingLeft(t, dir)
 }
 
 // startFaulty passes all on to a server, but for the first frame of an event, of

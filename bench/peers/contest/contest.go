@@ -23,7 +23,7 @@ type Config struct {
 	// processor times are compared.
 	Frames int
 	Rounds int
-	// Duration is how long that rate is held, Step each rate of the edge.
+	// Duration is how long that rate is held, Step each rate of the edge; 0 for none.
 	Duration, Step time.Duration
 	// Body is the size of a webhook, in bytes.
 	Body int
@@ -43,9 +43,6 @@ func (c Config) Validate() error {
 	if c.Frames < 1 || c.Frames > 10_000_000 {
 		errs = append(errs, fmt.Errorf("%d frames a second: allowed are 1 to 10000000", c.Frames))
 	}
-	if len(c.Sockets) == 0 {
-		errs = append(errs, errors.New("no number of sockets of the stream"))
-	}
 	for _, sockets := range c.Sockets {
 		f := c.fanout()
 		f.Sockets = sockets
@@ -59,7 +56,10 @@ const connections = 256
 
 func (c Config) fanout() fanout.Config {
 	f := fanout.DefaultConfig()
-	f.Duration, f.Step, f.Body, f.Connections = c.Duration, c.Step, c.Body, connections
+	f.Duration, f.Body, f.Connections = c.Duration, c.Body, connections
+	if c.Step != 0 {
+		f.Step = c.Step
+	}
 	return f
 }
 
@@ -96,6 +96,7 @@ type Result struct {
 
 // The edge is looked for in large steps first, and then around what was found.
 const (
+	aboveHeld   = 4 // times the rate that all sustain
 	firstGrowth = 2
 	growth      = 1.1
 )
@@ -117,7 +118,7 @@ func Run(ctx context.Context, cfg Config, servers []Server, note func(format str
 			}
 			for _, server := range order {
 				note("%s, %d sockets, round %d", server.Name, sockets, round+1)
-				if err := c.measure(ctx, cfg.fanout(), server, note); err != nil {
+				if err := c.measure(ctx, cfg, server, note); err != nil {
 					return r, fmt.Errorf("measure %s with %d sockets: %w", server.Name, sockets, err)
 				}
 			}
@@ -126,18 +127,22 @@ func Run(ctx context.Context, cfg Config, servers []Server, note func(format str
 	return r, nil
 }
 
-func (c *Case) measure(ctx context.Context, cfg fanout.Config, server Server, note func(string, ...any)) error {
-	return fanout.With(ctx, cfg, server.Target, c.Sockets, note, func(s *fanout.Sockets) error {
+func (c *Case) measure(ctx context.Context, cfg Config, server Server, note func(string, ...any)) error {
+	return fanout.With(ctx, cfg.fanout(), server.Target, c.Sockets, note, func(s *fanout.Sockets) error {
 		held, err := s.Hold(ctx, c.Rate)
 		if err != nil {
 			return err
 		}
-		first, by := c.first(server.Name)
-		edge, err := s.Edge(ctx, first, by)
-		if err != nil {
-			return err
+		sample := Sample{Held: held}
+		if cfg.Step != 0 {
+			first, by := c.first(server.Name)
+			edge, err := s.Edge(ctx, first, by)
+			if err != nil {
+				return err
+			}
+			sample.Edge = edge.Highest
 		}
-		c.Samples[server.Name] = append(c.Samples[server.Name], Sample{Held: held, Edge: edge.Highest})
+		c.Samples[server.Name] = append(c.Samples[server.Name], sample)
 		return nil
 	})
 }
@@ -150,7 +155,7 @@ func (c *Case) first(name string) (rate int, by float64) {
 			return sample.Edge.Rate, growth
 		}
 	}
-	return firstGrowth * c.Rate, firstGrowth
+	return aboveHeld * c.Rate, firstGrowth
 }
 
 // Figure is the spread of a figure over the rounds in which there is one: it is
