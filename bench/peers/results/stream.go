@@ -206,8 +206,8 @@ Figures are medians of the rounds with the least and the largest; ratios are of 
 	}
 	fmt.Fprint(out, `
 All clients speak JSON, one connection each, without compression, and are subscribed to all events, of the same bytes. The library keeps
-its events in memory and answers a webhook once it waits in a queue, from which one goroutine publishes; it has a pool of write buffers,
-`+"`ProcessCommandsOffReadLoop`"+`, a queue of 8 MB a socket and 30 s for a write, so that it closes no reader here, and WebSocket's own pings.
+its events in memory and answers a webhook once its event is published, by as many goroutines as there are requests; it has a pool of write
+buffers, `+"`ProcessCommandsOffReadLoop`"+`, a queue of 8 MB a socket and 30 s for a write, so that it closes no reader here, and WebSocket's own pings.
 `)
 }
 
