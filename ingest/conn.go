@@ -161,7 +161,9 @@ func (cs *connections) close() {
 		close(cs.empty)
 	}
 	for c := range cs.open {
-		if c.state.Load() != int32(fasthttp.StateActive) {
+		switch fasthttp.ConnState(c.state.Load()) {
+		case fasthttp.StateActive, fasthttp.StateHijacked: // the latter is somebody else's
+		default:
 			c.abort()
 		}
 	}

@@ -26,6 +26,9 @@ import (
 // the next start, which loses nothing but time.
 const shutdownTimeout = 10 * time.Second
 
+// socketsTimeout is what of an end sockets have to themselves.
+const socketsTimeout = 5 * time.Second
+
 // errDisk ends the process with exitDisk.
 var errDisk = errors.New("the disk failed")
 
@@ -204,7 +207,7 @@ func unreloaded(cfg config.Config) config.Config {
 }
 
 // shutdown stops the parts that take in, from left to right, within
-// shutdownTimeout; stop ends dispatching.
+// shutdownTimeout and socketsTimeout; stop ends dispatching.
 func (r *receiver) shutdown(stop context.CancelFunc) {
 	r.stopping.Store(true)
 	ctx, cancel := context.WithTimeout(context.Background(), shutdownTimeout)
@@ -213,7 +216,10 @@ func (r *receiver) shutdown(stop context.CancelFunc) {
 		r.logger.Warn("some requests were cut short", "error", err)
 	}
 	stop()
-	if err := r.stream.Close(ctx); err != nil {
+	// Sockets are told, even where requests took all the time there was.
+	closing, cancelClosing := context.WithTimeout(context.WithoutCancel(ctx), socketsTimeout)
+	defer cancelClosing()
+	if err := r.stream.Close(closing); err != nil {
 		r.logger.Warn("some sockets were cut short", "error", err)
 	}
 	r.admin.close(ctx)

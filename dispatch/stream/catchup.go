@@ -194,12 +194,11 @@ func (o *outlet) flush() *ending {
 		o.buffer = appendPosition(o.buffer, o.last)
 	}
 	o.buffer = k.control(o.buffer)
-	// A reader that stands still loses the turn: it must not keep others waiting.
-	stuck := time.AfterFunc(turnTime, o.lease.end)
+	stall := &stall{outlet: o, bytes: int64(len(o.buffer))}
+	timer := time.AfterFunc(turnTime, stall.begin)
 	end := k.flush(o.buffer, o.last)
-	if !stuck.Stop() {
-		o.lease.end() // returns once the other one has
-	}
+	timer.Stop()
+	stall.end()
 	o.buffer = o.buffer[:0]
 	return end
 }

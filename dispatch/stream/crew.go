@@ -19,20 +19,23 @@ import (
 // are what costs.
 type crew struct {
 	most int
-	// enough is how many events end a rest.
-	enough int
+	// enough is how many events end a rest, and enoughBytes how many bytes of them.
+	enough, enoughBytes int64
 
 	mu sync.Mutex
 	// ready are the sockets of this pass, from head on those to look at; next those
 	// of the next one.
 	ready, next []*socket
 	head        int
-	// began is when the pass did, and events how many came since.
-	began   time.Time
-	events  int
-	workers int
-	resting bool
-	timer   *time.Timer
+	// began is when the pass did; events and bytes are what came since, on the tape
+	// that most came on.
+	began         time.Time
+	events, bytes int64
+	workers       int
+	// unfinished is true where a socket of this pass has more to write.
+	unfinished bool
+	resting    bool
+	timer      *time.Timer
 }
 
 const (
@@ -43,29 +46,33 @@ const (
 	maxRest = 100 * time.Millisecond
 )
 
-func newCrew(queue int) *crew {
-	c := &crew{most: runtime.GOMAXPROCS(0), enough: max(queue/8, 1)}
+func newCrew(queue int, queueBytes int64) *crew {
+	c := &crew{most: runtime.GOMAXPROCS(0), enough: max(int64(queue)/8, 1), enoughBytes: max(queueBytes/8, 1)}
 	c.timer = time.AfterFunc(time.Hour, c.rested)
 	c.timer.Stop()
 	return c
 }
 
-// add has sockets looked at, whose activity is running, for so many new events.
-func (c *crew) add(events int, sockets ...*socket) {
+// add has sockets looked at, whose activity is running, for so many new events of so
+// many bytes.
+func (c *crew) add(events, bytes int64, sockets ...*socket) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.next = append(c.next, sockets...)
 	c.events += events
+	c.bytes += bytes
 	c.passLocked()
 }
 
 // passLocked begins a pass, if there is anything to do and none is under way.
 func (c *crew) passLocked() {
-	if len(c.next) == 0 || c.workers > 0 || c.resting && c.events < c.enough {
+	rests := c.resting && c.events < c.enough && c.bytes < c.enoughBytes
+	if len(c.next) == 0 || c.workers > 0 || rests {
 		return
 	}
 	c.ready, c.next, c.head = c.next, c.ready[:0], 0
-	c.began, c.events, c.resting = time.Now(), 0, false
+	c.began, c.events, c.bytes = time.Now(), 0, 0
+	c.resting, c.unfinished = false, false
 	c.timer.Stop()
 	c.hireLocked()
 }
@@ -99,16 +106,12 @@ func (c *crew) work() {
 	}
 }
 
-// again has a socket looked at once more in this pass.
+// again has a socket looked at once more, in the next pass, which comes at once.
 func (c *crew) again(k *socket) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.head > len(c.ready)/2 { // or one pass without end would take memory without end
-		n := copy(c.ready, c.ready[c.head:])
-		clear(c.ready[n:])
-		c.ready, c.head = c.ready[:n], 0
-	}
-	c.ready = append(c.ready, k)
+	c.next = append(c.next, k)
+	c.unfinished = true
 }
 
 // take gives the next sockets; none where the worker has to end.
@@ -133,6 +136,9 @@ func (c *crew) take(batch []*socket) []*socket {
 // restLocked ends a pass.
 func (c *crew) restLocked() {
 	c.ready, c.head = c.ready[:0], 0
+	if c.unfinished {
+		return
+	}
 	if rest := min(time.Since(c.began), maxRest); rest >= minRest {
 		c.resting = true
 		c.timer.Reset(rest)

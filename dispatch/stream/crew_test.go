@@ -23,15 +23,15 @@ func TestCrewRests(t *testing.T) {
 		}{
 			{100 * time.Microsecond, 0}, {10 * time.Millisecond, 10 * time.Millisecond}, {time.Minute, maxRest},
 		} {
-			c := newCrew(80) // a queue of 80: 10 events are enough
-			c.workers = 1    // one that the test plays
+			c := newCrew(80, 800) // a queue of 80: 10 events are enough
+			c.workers = 1         // one that the test plays
 			c.began = time.Now()
 			time.Sleep(test.pass)
 			if batch := c.take(nil); len(batch) != 0 || c.workers != 0 {
 				t.Fatalf("a pass without sockets: %d to look at, %d workers", len(batch), c.workers)
 			}
 			c.most = 0 // nobody comes: what is ready stays so
-			c.add(9, &socket{})
+			c.add(9, 9, &socket{})
 			if test.rest > 0 {
 				time.Sleep(test.rest - time.Nanosecond)
 				if ready, _ := c.queued(); ready != 0 {
@@ -43,15 +43,15 @@ func TestCrewRests(t *testing.T) {
 				t.Errorf("after a pass of %s it rested more than %s", test.pass, test.rest)
 			}
 		}
-		c := newCrew(80)
+		c := newCrew(80, 800)
 		c.most, c.workers, c.began = 0, 1, time.Now()
 		time.Sleep(time.Second)
 		c.take(nil)
-		c.add(9, &socket{})
+		c.add(9, 9, &socket{})
 		if ready, next := c.queued(); ready != 0 || next != 1 {
 			t.Errorf("9 events end a rest: %d, %d", ready, next)
 		}
-		if c.add(1); len(c.next) != 0 {
+		if c.add(1, 1); len(c.next) != 0 {
 			t.Error("10 events do not end a rest")
 		}
 		time.Sleep(time.Second) // the timer of that rest changes nothing
@@ -61,15 +61,16 @@ func TestCrewRests(t *testing.T) {
 	})
 }
 
-// TestCrewIsFair: who has more to write waits for all others of the pass, and a pass
-// without end takes no more memory.
+// TestCrewIsFair: who has more to write waits for all others, nobody rests meanwhile,
+// and writing without end takes no more memory.
 func TestCrewIsFair(t *testing.T) {
-	c := newCrew(80)
+	c := newCrew(80, 800)
 	c.most = 0
 	sockets := []*socket{{}, {}, {}}
-	c.add(0, sockets...)
+	c.add(0, 0, sockets...)
 	var seen []*socket
 	for range 10_000 {
+		c.workers = 1
 		batch := c.take(nil)
 		seen = append(seen, batch...)
 		for _, k := range batch {
@@ -81,7 +82,7 @@ func TestCrewIsFair(t *testing.T) {
 			t.Fatalf("look %d is out of turn", i)
 		}
 	}
-	if n := cap(c.ready); len(seen) < 10_000 || n > 64 {
+	if n := cap(c.ready); len(seen) < 10_000 || n > 64 || c.resting {
 		t.Errorf("%d looks took room for %d sockets", len(seen), n)
 	}
 	if !slices.Equal(seen[:3], sockets) {

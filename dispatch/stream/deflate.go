@@ -3,6 +3,7 @@ package stream
 import (
 	"bytes"
 	"io"
+	"strconv"
 	"strings"
 	"sync"
 
@@ -25,19 +26,43 @@ const (
 )
 
 // deflateOffered reports whether one of the offers in a Sec-WebSocket-Extensions
-// header can be accepted: any but one for a window of our own that is smaller than
-// the largest, which this cannot keep.
+// header can be accepted: any whose parameters are known, but for a window of our own
+// that is smaller than the largest, which this cannot keep.
 func deflateOffered(header string) bool {
 	for offer := range strings.SplitSeq(header, ",") {
 		name, parameters, _ := strings.Cut(offer, ";")
-		if strings.TrimSpace(name) != "permessage-deflate" {
-			continue
-		}
-		if !strings.Contains(parameters, "server_max_window_bits") {
+		if strings.TrimSpace(name) == "permessage-deflate" && deflateAcceptable(parameters) {
 			return true
 		}
 	}
 	return false
+}
+
+// deflateAcceptable judges the parameters of one offer: RFC 7692, 7.1.
+func deflateAcceptable(parameters string) bool {
+	seen := make(map[string]bool)
+	for parameter := range strings.SplitSeq(parameters, ";") {
+		name, value, valued := strings.Cut(strings.TrimSpace(parameter), "=")
+		if name == "" && parameters == "" {
+			return true
+		}
+		bits, err := strconv.Atoi(strings.Trim(value, `"`))
+		inRange := err == nil && bits >= 8 && bits <= 15
+		known := false
+		switch name {
+		case "server_no_context_takeover", "client_no_context_takeover":
+			known = !valued
+		case "client_max_window_bits":
+			known = !valued || inRange
+		case "server_max_window_bits":
+			known = bits == 15
+		}
+		if !known || seen[name] {
+			return false
+		}
+		seen[name] = true
+	}
+	return true
 }
 
 // deflateTail ends what a flush leaves; it is not sent.
@@ -59,6 +84,7 @@ func deflated(plain []byte) []byte {
 	w := deflaters.Get().(*flate.Writer)
 	defer deflaters.Put(w)
 	w.Reset(&out)
+	defer w.Reset(nil) // the pool keeps nothing of it
 	if _, err := w.Write(text); err != nil {
 		return plain
 	}

@@ -20,12 +20,17 @@ func TestDeflateOffered(t *testing.T) {
 	for header, want := range map[string]bool{
 		"":                   false,
 		"permessage-deflate": true,
-		"permessage-deflate; client_max_window_bits":                            true,
-		"x-webkit-deflate-frame, permessage-deflate;client_no_context_takeover": true,
-		"permessage-deflate; server_max_window_bits=10":                         false,
-		"permessage-deflate; server_max_window_bits=10, permessage-deflate":     true,
-		"permessage-deflated": false,
-		"permessage-bzip2":    false,
+		"permessage-deflate; client_max_window_bits":                                       true,
+		"x-webkit-deflate-frame, permessage-deflate;client_no_context_takeover":            true,
+		"permessage-deflate; server_max_window_bits=10":                                    false,
+		"permessage-deflate; server_max_window_bits=10, permessage-deflate":                true,
+		"permessage-deflate; client_max_window_bits=9; server_max_window_bits=15":          true,
+		"permessage-deflate; client_max_window_bits=7":                                     false,
+		"permessage-deflate; server_no_context_takeover=1":                                 false,
+		"permessage-deflate; server_no_context_takeover; server_no_context_takeover":       false,
+		"permessage-deflate; fast":                                                         false,
+		"permessage-deflated":                                                              false,
+		"permessage-bzip2":                                                                 false,
 		"permessage-deflate; server_no_context_takeover; client_max_window_bits=15, other": true,
 	} {
 		if got := deflateOffered(header); got != want {

@@ -180,11 +180,13 @@ func (h *hub) passed(frames []frame) {
 // distribute puts a run of frames on all tapes, and wakes the sockets. Holds mu.
 func (h *hub) distribute(frames []frame) {
 	limit := chunkBudget / max(len(h.groups), 1)
+	most := int64(0)
 	for key, g := range h.groups {
 		added, bytes := g.put(frames, limit)
 		if added == 0 {
 			continue
 		}
+		most = max(most, bytes)
 		for k := range g.sockets {
 			if k.queue.overruns(g.tape, added, bytes) {
 				h.overruns.Inc()
@@ -199,7 +201,7 @@ func (h *hub) distribute(frames []frame) {
 			delete(h.groups, key)
 		}
 	}
-	h.crew.add(len(frames), h.roused...)
+	h.crew.add(int64(len(frames)), most, h.roused...)
 	clear(h.roused)
 	h.roused = h.roused[:0]
 }

@@ -119,8 +119,11 @@ func (k *socket) attend(w *worker) outcome {
 	}
 	if len(r.notes) > 0 {
 		wire, last := k.pick(r)
-		n := w.write(k.raw, wire)
-		k.server.metrics.bytes.Add(float64(n))
+		n := 0
+		if len(wire) > 0 {
+			n = w.write(k.raw, wire)
+			k.server.metrics.bytes.Add(float64(n))
+		}
 		if n < len(wire) {
 			k.rest = rest{run: r, wire: wire[n:], last: last}
 			return outcomeAlone

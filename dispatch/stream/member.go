@@ -28,7 +28,7 @@ func (h *hub) enter(k *socket) {
 	h.members[k] = nil
 }
 
-// leave takes the socket out; once it returns nothing more is pushed.
+// leave takes the socket out; once it returns the hub does not wake it.
 func (h *hub) leave(k *socket) {
 	h.mu.Lock()
 	defer h.mu.Unlock()

@@ -171,7 +171,7 @@ func BenchmarkHub(b *testing.B) {
 
 // loadedHub has sockets under four filters, and a round of 32 events for all.
 func loadedHub(n int) (*hub, []*socket, store.Round) {
-	h := newHub(1, 1024, prometheus.NewCounter(prometheus.CounterOpts{Name: "x", Help: "x"}), newCrew(1024))
+	h := newHub(1, 1024, prometheus.NewCounter(prometheus.CounterOpts{Name: "x", Help: "x"}), newCrew(1024, 1<<30))
 	_ = h.emit(store.Round{Complete: store.Place{Ms: 1}})
 	filters := []*filter{
 		newFilter(&Claims{}, "", ""), newFilter(&Claims{}, "message:*", ""),

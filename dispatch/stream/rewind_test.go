@@ -240,7 +240,7 @@ func TestOldTargetDoesNotUndoStepBack(t *testing.T) {
 // TestHubTellsEachMemberOnce: what went back is told with the next level, to
 // those that were members then.
 func TestHubTellsEachMemberOnce(t *testing.T) {
-	h := newHub(3, 8, prometheus.NewCounter(prometheus.CounterOpts{Name: "x", Help: "x"}), newCrew(1024))
+	h := newHub(3, 8, prometheus.NewCounter(prometheus.CounterOpts{Name: "x", Help: "x"}), newCrew(1024, 1<<30))
 	a, b := &socket{filter: &filter{}}, &socket{filter: &filter{}}
 	h.enter(a)
 	from := make([]store.Place, 3)

@@ -8,9 +8,10 @@
 // that comes back with it misses nothing, and what comes twice has the same uid.
 //
 // Nobody waits for a reader. A live socket has a bounded queue: what is on its
-// tape behind the place it has come to. Where that runs over, the socket reads from the store like one that comes back, and is closed
-// with 4008 if it is not level again soon. Where the store no longer holds what a
-// reader needs the socket is closed with 4009: a gap is always told.
+// tape behind the place it has come to. Where that runs over, the socket reads from
+// the store like one that comes back, and is closed with 4008 if it is not level
+// again soon. Where the store no longer holds what a reader needs the socket is
+// closed with 4009: a gap is always told.
 //
 // The feed is followed only while there are sockets. Where the store comes back
 // without the end of a stream, as a replica that lagged does, all sockets read that
@@ -51,6 +52,7 @@ type Server struct {
 	crew     *crew
 	turns    *turns
 	shares   *shares
+	stalls   stalls
 	upgrader websocket.FastHTTPUpgrader
 	// deflating is upgrader for those who take compressed frames.
 	deflating websocket.FastHTTPUpgrader
@@ -61,7 +63,7 @@ type Server struct {
 	cancel context.CancelFunc
 
 	mu sync.Mutex
-	// sockets are those whose run has not returned; running counts them and the
+	// sockets are those whose connection is not closed; running counts them and the
 	// goroutines of Start. Nothing is added once closing is true.
 	sockets map[*socket]struct{}
 	running sync.WaitGroup
@@ -81,13 +83,14 @@ func New(cfg Config, feed Feed, logger *slog.Logger, reg prometheus.Registerer) 
 	if err != nil {
 		return nil, err
 	}
-	crew := newCrew(cfg.Queue)
+	crew := newCrew(cfg.Queue, cfg.QueueBytes)
 	s := &Server{
 		cfg: cfg, feed: feed, logger: logger, metrics: m,
 		hub:     newHub(feed.Partitions(), cfg.Queue, m.overruns, crew),
 		crew:    crew,
 		turns:   newTurns(cfg.CatchUps),
 		shares:  newShares(cfg.SocketsPerToken),
+		stalls:  stalls{most: int64(cfg.CatchUps) * int64(cfg.CatchUpBytes)},
 		sockets: make(map[*socket]struct{}),
 	}
 	s.upgrader = websocket.FastHTTPUpgrader{

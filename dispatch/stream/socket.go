@@ -41,6 +41,8 @@ type request struct {
 type socket struct {
 	server *Server
 	conn   net.Conn
+	// tcp is what is beneath conn; nil for none.
+	tcp *net.TCPConn
 	// raw is conn where that can be written to without waiting; else nil.
 	raw     syscall.RawConn
 	request request
@@ -75,6 +77,8 @@ type socket struct {
 	positionAt time.Time
 	// levelBy is when a socket that was overrun must be level again; else zero.
 	levelBy time.Time
+	// cutOff is true where the peer was not told how it ends.
+	cutOff bool
 	// writeBy is the deadline that is set for writes; zero for none.
 	writeBy time.Time
 	// timer wakes the writer at timerAt.
@@ -125,17 +129,19 @@ func newSocket(s *Server, conn net.Conn, early []byte, req request) *socket {
 		sent:   mark{form: oldestForm},
 	}
 	k.mail = mail{token: req.token, asked: req.token != ""}
+	k.request.token = "" // it is not kept
 	k.parts.Store(2)
 	if len(early) > 0 {
 		k.frames.from = io.MultiReader(bytes.NewReader(early), conn)
 	}
-	tcp, plain := beneath(conn)
-	if tcp != nil {
+	var plain bool
+	k.tcp, plain = beneath(conn)
+	if k.tcp != nil {
 		// It bounds what the kernel holds for a reader that stands still.
-		_ = tcp.SetWriteBuffer(s.cfg.SendBuffer)
+		_ = k.tcp.SetWriteBuffer(s.cfg.SendBuffer)
 	}
 	if plain && canWriteNow {
-		k.raw, _ = tcp.SyscallConn()
+		k.raw, _ = k.tcp.SyscallConn()
 	}
 	return k
 }
@@ -162,13 +168,16 @@ func (k *socket) start() {
 	now := time.Now()
 	k.pingAt = now.Add(k.server.cfg.PingInterval)
 	k.positionAt = now.Add(k.server.cfg.PositionInterval)
-	go k.read()
+	go k.read(k.mail.asked)
 	go k.write()
 }
 
 // finished is called by reader and writer as they end.
 func (k *socket) finished() {
 	if k.parts.Add(-1) == 0 {
+		if k.cutOff {
+			k.cut() // TLS would wait to say goodbye to a peer that does not read
+		}
 		_ = k.conn.Close()
 		k.server.leave(k)
 	}
@@ -189,7 +198,7 @@ const (
 // wake lets the writer look what there is to do. It never waits.
 func (k *socket) wake() {
 	if k.rouse() {
-		k.server.crew.add(0, k)
+		k.server.crew.add(0, 0, k)
 	}
 }
 
@@ -284,9 +293,14 @@ func (k *socket) sayGoodbye(end *ending) {
 	wait := k.server.cfg.CloseTimeout
 	if !end.silent {
 		_ = k.conn.SetWriteDeadline(time.Now().Add(wait))
-		_, err := k.conn.Write(appendControl(nil, closeOpcode, closePayload(end)))
+		// The rest begins inside a frame. It is a piece of the tape, not to append to.
+		_, err := k.conn.Write(k.rest.wire)
+		if err == nil {
+			_, err = k.conn.Write(appendControl(nil, closeOpcode, closePayload(end)))
+		}
 		end.silent = err != nil
 	}
+	k.cutOff = end.silent
 	if end.silent {
 		wait = 0
 	}
@@ -349,7 +363,8 @@ func (k *socket) shown() (token string, asked bool, end *ending) {
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	return k.mail.token, k.mail.asked, k.mail.quit
+	token, k.mail.token = k.mail.token, ""
+	return token, k.mail.asked, k.mail.quit
 }
 
 // admit verifies the token.
@@ -482,4 +497,10 @@ func (k *socket) refuse(end *ending) {
 }
 
 // cut ends the connection at once.
-func (k *socket) cut() { _ = k.conn.Close() }
+func (k *socket) cut() {
+	if k.tcp != nil {
+		_ = k.tcp.Close()
+		return
+	}
+	_ = k.conn.Close()
+}

@@ -2,7 +2,6 @@ package stream
 
 import (
 	"errors"
-	"io"
 	"time"
 
 	"github.com/fasthttp/websocket"
@@ -33,10 +32,11 @@ const (
 )
 
 // read is the reader: it answers pings, minds the peer's silence, and passes on
-// what the peer says. It ends with the connection.
-func (k *socket) read() {
+// what the peer says. It ends with the connection. judged is true where the peer
+// has shown its token already.
+func (k *socket) read(judged bool) {
 	defer k.finished()
-	t := talk{socket: k, judged: k.request.token != ""}
+	t := talk{socket: k, judged: judged}
 	k.heard()
 	for {
 		opcode, payload, err := k.frames.next()
@@ -72,7 +72,16 @@ func (k *socket) quit(end *ending) {
 // drain drops what the peer still sends, until it closes or the writer's deadline
 // comes: a connection that is closed with unread bytes is reset, and the peer
 // would never see the close frame.
-func (k *socket) drain() { _, _ = io.Copy(io.Discard, k.conn) }
+func (k *socket) drain() {
+	pooled := buffers.Get().(*[]byte)
+	defer buffers.Put(pooled)
+	for {
+		if _, err := k.conn.Read((*pooled)[:batchBytes]); err != nil {
+			return
+		}
+		time.Sleep(time.Millisecond) // no more of the processor than that
+	}
+}
 
 // heard puts off the time at which a silent peer is given up. False means that
 // the socket is ending: there is nothing more to say.
@@ -145,7 +154,6 @@ func (t *talk) pace() {
 	}
 	if t.floods++; t.floods >= maxFloods {
 		t.socket.quit(&ending{code: websocket.ClosePolicyViolation, reason: "too many messages"})
-		return
 	}
 	rest := time.NewTimer(talkWindow - now.Sub(t.window))
 	defer rest.Stop()

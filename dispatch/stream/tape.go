@@ -9,8 +9,9 @@ import "sync/atomic"
 // came meanwhile.
 //
 // A chunk is reached from the one before it only. What no socket has yet to read
-// is garbage, and a socket that lags too far is cut off its chunk; so a tape holds
-// no more than a queue's bounds and one chunk, however many sockets lag.
+// is garbage, and a socket that lags too far is cut off its chunk. So a tape holds no
+// more than a queue's bounds and a chunk, however many sockets lag; and each socket
+// whose write is stuck what it writes, which is of one chunk.
 type tape struct {
 	tail *chunk
 	// frames and bytes are of all that was ever put on the tape.
@@ -41,7 +42,7 @@ type note struct {
 const (
 	// A tape's chunks grow from minChunk to maxChunk, which one write takes at
 	// once; a tape that is one of many has smaller ones: all tapes together have
-	// about chunkBudget bytes of room.
+	// about chunkBudget bytes of room, and a third of that for notes.
 	minChunk    = 1 << 10
 	maxChunk    = 64 << 10
 	chunkBudget = 32 << 20
