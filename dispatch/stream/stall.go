@@ -71,4 +71,3 @@ func (l *stalls) remove(s *stall) {
 		l.held -= s.bytes
 	}
 }
-
