@@ -121,7 +121,8 @@ func (o *tailOptions) run(ctx context.Context, stdout, stderr io.Writer) error {
 		}
 		return nil
 	})
-	if forward != nil && o.since != "" {
+	// Lines to read do not show ids.
+	if o.since != "" && (forward != nil || handled > 0 && outputOf(o.output, stdout) == outputText) {
 		fmt.Fprintf(stderr, "spillway: to go on from here: --since %s\n", clean(o.since, errorLength))
 	}
 	if errors.Is(err, errEnough) || errors.Is(err, context.Canceled) && ctx.Err() != nil {

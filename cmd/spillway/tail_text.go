@@ -28,16 +28,21 @@ const (
 	idLength    = 8
 )
 
+// outputOf is the format that auto stands for, else what was asked for.
+func outputOf(output string, w io.Writer) string {
+	switch {
+	case output != outputAuto:
+		return output
+	case isTerminal(w):
+		return outputText
+	}
+	return outputJSON
+}
+
 // eventPrinter gives what prints an event on w.
 func eventPrinter(output string, w io.Writer) (func(client.Event) error, error) {
 	terminal := isTerminal(w)
-	if output == outputAuto {
-		output = outputJSON
-		if terminal {
-			output = outputText
-		}
-	}
-	switch {
+	switch output = outputOf(output, w); {
 	case output == outputText:
 		f := lineFormat{palette: paletteOf(w), zone: time.Local}
 		return func(e client.Event) error { return printLine(w, f.line(e)+"\n") }, nil

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/golang-jwt/jwt/v5"
+	"github.com/google/uuid"
 	"github.com/spf13/cobra"
 
 	"spillway/cmd/spillway/config"
@@ -106,6 +107,7 @@ func (o *tokenOptions) secret() (string, error) {
 
 // mintToken adds the times to the claims and signs them.
 func mintToken(secret string, now time.Time, ttl time.Duration, claims stream.Claims) (string, error) {
+	claims.ID = uuid.NewString() // or two of one second would count as one
 	claims.IssuedAt = jwt.NewNumericDate(now)
 	claims.ExpiresAt = jwt.NewNumericDate(now.Add(ttl))
 	token, err := stream.Mint(secret, claims)

@@ -14,6 +14,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"net/http"
 	"net/url"
@@ -115,6 +116,8 @@ const (
 	defaultDialTimeout = 10 * time.Second
 	defaultSilence     = 75 * time.Second
 	pongWait           = 5 * time.Second
+	// mostAnswer is how much of an answer is read, in bytes, for what it says.
+	mostAnswer = 200
 )
 
 // Tail calls emit with each event, in order, until ctx ends (it returns
@@ -184,6 +187,8 @@ type tail struct {
 	token string
 	// last is the id to resume after.
 	last string
+	// served is true once there was a connection.
+	served bool
 	// lost is why the last connection ended.
 	lost error
 }
@@ -206,7 +211,8 @@ func (t *tail) final(err error) error {
 	if errors.As(err, &failed) {
 		return failed.err
 	}
-	if errors.Is(err, errAnswer) {
+	// What served the stream before is being replaced, or something stands in for it.
+	if errors.Is(err, errAnswer) && !t.served {
 		return err
 	}
 	var closed *websocket.CloseError
@@ -295,11 +301,11 @@ func (t *tail) dial(ctx context.Context) (*websocket.Conn, error) {
 	dialer := websocket.Dialer{Proxy: http.ProxyFromEnvironment, HandshakeTimeout: t.options.DialTimeout}
 	conn, response, err := dialer.DialContext(ctx, u.String(), header)
 	if err == nil {
+		t.served = true
 		return conn, nil
 	}
 	if response != nil {
-		_ = response.Body.Close()
-		return nil, refused(response.StatusCode, err)
+		return nil, refused(response, err)
 	}
 	return nil, fmt.Errorf("dial stream: %w", err)
 }
@@ -322,7 +328,13 @@ func (t *tail) fetchToken(ctx context.Context) error {
 
 // refused sorts the answers to an upgrade: 408, 429 and those above 499 may
 // change, all others not.
-func refused(status int, err error) error {
+func refused(response *http.Response, err error) error {
+	status := response.StatusCode
+	text, _ := io.ReadAll(io.LimitReader(response.Body, mostAnswer))
+	_ = response.Body.Close()
+	if line, _, _ := strings.Cut(strings.TrimSpace(string(text)), "\n"); line != "" {
+		err = errors.New(line)
+	}
 	again := status >= 500 || status == http.StatusRequestTimeout || status == http.StatusTooManyRequests
 	switch {
 	case again:

@@ -8,7 +8,9 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -220,6 +222,42 @@ func TestTailRefused(t *testing.T) {
 			t.Errorf("answer %d: ended with %v", status, err)
 		}
 		server.Close()
+	}
+}
+
+// TestTailOutlastsStandIn: what answers in place of the server for a while, as a
+// proxy does during a deployment, does not end it, and what it says is told.
+func TestTailOutlastsStandIn(t *testing.T) {
+	var upgrader websocket.Upgrader
+	var attempts atomic.Int64
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		asked := attempts.Add(1)
+		if asked == 2 {
+			http.Error(w, "no stream for a moment\nand more", http.StatusNotFound)
+			return
+		}
+		conn, err := upgrader.Upgrade(w, r, nil)
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		if asked > 2 {
+			send(4001, "")(conn)
+		}
+		_ = conn.Close()
+	}))
+	defer server.Close()
+	var said []string
+	err := Tail(t.Context(), Options{URL: server.URL, OnState: func(s State) {
+		if s.Err != nil {
+			said = append(said, s.Err.Error())
+		}
+	}}, func(Event) error { return nil })
+	if !errors.Is(err, ErrToken) {
+		t.Errorf("ended with %v", err)
+	}
+	if len(said) != 2 || !strings.HasPrefix(said[1], "dial stream: answer 404: ") {
+		t.Errorf("said %q", said)
 	}
 }
 
