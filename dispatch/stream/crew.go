@@ -97,8 +97,10 @@ func (c *crew) work() {
 			switch k.attend(&w) {
 			case outcomeAlone:
 				go k.write()
-			case outcomeReady:
-				c.again(k)
+			case outcomeNews:
+				c.again(k, false)
+			case outcomeMore:
+				c.again(k, true)
 			}
 			batch[i] = nil
 		}
@@ -106,12 +108,13 @@ func (c *crew) work() {
 	}
 }
 
-// again has a socket looked at once more, in the next pass, which comes at once.
-func (c *crew) again(k *socket) {
+// again has a socket looked at once more, in the next pass; that comes at once where
+// it has more to write than one write takes.
+func (c *crew) again(k *socket, more bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.next = append(c.next, k)
-	c.unfinished = true
+	c.unfinished = c.unfinished || more
 }
 
 // take gives the next sockets; none where the worker has to end.

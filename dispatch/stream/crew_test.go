@@ -74,7 +74,7 @@ func TestCrewIsFair(t *testing.T) {
 		batch := c.take(nil)
 		seen = append(seen, batch...)
 		for _, k := range batch {
-			c.again(k)
+			c.again(k, true)
 		}
 	}
 	for i, k := range seen {
@@ -88,4 +88,22 @@ func TestCrewIsFair(t *testing.T) {
 	if !slices.Equal(seen[:3], sockets) {
 		t.Error("not first come, first served")
 	}
+}
+
+// TestNewsDoNotEndTheRest: at most times something comes for a socket that is just
+// being written to; a crew that did not rest for that would never rest.
+func TestNewsDoNotEndTheRest(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for _, more := range []bool{false, true} {
+			c := newCrew(80, 800)
+			c.most, c.workers, c.began = 0, 1, time.Now()
+			time.Sleep(time.Second)
+			c.again(&socket{}, more)
+			c.take(nil)
+			if ready, _ := c.queued(); ready == 1 != more || c.resting == more {
+				t.Errorf("more to write is %v: %d are ready, resting is %v", more, ready, c.resting)
+			}
+			c.timer.Stop()
+		}
+	})
 }

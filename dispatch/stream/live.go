@@ -100,8 +100,10 @@ type outcome uint8
 const (
 	// outcomeParked: wake brings it back.
 	outcomeParked outcome = iota
-	// outcomeReady: there is more to write.
-	outcomeReady
+	// outcomeNews: something came meanwhile.
+	outcomeNews
+	// outcomeMore: there is more to write than was written at once.
+	outcomeMore
 	// outcomeAlone: it needs a goroutine of its own.
 	outcomeAlone
 )
@@ -130,8 +132,11 @@ func (k *socket) attend(w *worker) outcome {
 		}
 		k.wrote(r, last)
 	}
-	if waiting > int64(len(r.notes)) || !k.park() {
-		return outcomeReady
+	switch {
+	case waiting > int64(len(r.notes)):
+		return outcomeMore
+	case !k.park():
+		return outcomeNews
 	}
 	return outcomeParked
 }
