@@ -115,6 +115,8 @@ func (r *rig) token(change func(*Claims)) string {
 type peer struct {
 	t    *testing.T
 	conn *websocket.Conn
+	// last is the last id that came.
+	last string
 }
 
 // message is what a server sends.
@@ -152,6 +154,9 @@ func (p *peer) next() message {
 	var m message
 	if err := json.Unmarshal(data, &m); err != nil {
 		p.t.Fatalf("message %q: %v", data, err)
+	}
+	if m.ID != "" {
+		p.last = m.ID
 	}
 	return m
 }
