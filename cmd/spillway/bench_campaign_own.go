@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"io"
 	"net/url"
-	"os"
-	"path/filepath"
 	"sync"
 	"syscall"
 	"time"
@@ -31,23 +29,13 @@ type ownTarget struct {
 
 // startReceiver starts a receiver of its own.
 func (o *campaignOptions) startReceiver(ctx context.Context, stderr io.Writer) (r campaign.Receiver, end func() error, err error) {
-	dir, err := os.MkdirTemp(o.dir, "spillway-campaign-")
+	place, err := makePlace(o.dir, "spillway-campaign-", o.redis)
 	if err != nil {
-		return r, nil, fmt.Errorf("make data folder: %w", err)
+		return r, nil, err
 	}
-	args := []string{"bench", "target", "--kind", ack.Serve, "--data", filepath.Join(dir, "data")}
-	remove := func() error { return os.RemoveAll(dir) }
-	if len(o.redis) > 0 {
-		client, prefix := benchRedisClient(o.redis), filepath.Base(dir)
-		args[3] = ack.OnRedis
-		for _, address := range o.redis {
-			args = append(args, "--redis", address)
-		}
-		args = append(args, "--redis-prefix", prefix)
-		r.Subscription = campaign.Streams{Client: client, Prefix: prefix}
-		remove = func() error {
-			return errors.Join(removeKeys(client, prefix), client.Close(), os.RemoveAll(dir))
-		}
+	args, remove := place.args, place.remove
+	if place.redis != nil {
+		r.Subscription = campaign.Streams{Client: place.redis, Prefix: place.prefix}
 	}
 	own := &ownTarget{start: func(ctx context.Context, public, admin string) (*ack.Target, error) {
 		return runTarget(ctx, append(args, "--listen", public, "--admin", admin), stderr, func() error { return nil })

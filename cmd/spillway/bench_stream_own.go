@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
-	"path/filepath"
 	"strconv"
 
 	"spillway/bench/ack"
@@ -50,24 +48,14 @@ const moreSockets = 200
 
 // startTarget starts a receiver of its own.
 func (o *benchStreamOptions) startTarget(ctx context.Context, stderr io.Writer) (t fanout.Target, end func() error, err error) {
-	dir, err := os.MkdirTemp(o.dir, "spillway-stream-")
+	place, err := makePlace(o.dir, "spillway-stream-", o.redis)
 	if err != nil {
-		return t, nil, fmt.Errorf("make data folder: %w", err)
+		return t, nil, err
 	}
-	args := []string{"bench", "target", "--kind", ack.Serve, "--data", filepath.Join(dir, "data"),
-		"--sockets", strconv.Itoa(o.config.Most() + moreSockets), "--connections", strconv.Itoa(2 * o.config.Connections)}
-	remove := func() error { return os.RemoveAll(dir) }
-	if len(o.redis) > 0 {
-		client, prefix := benchRedisClient(o.redis), filepath.Base(dir)
-		args[3] = ack.OnRedis
-		for _, address := range o.redis {
-			args = append(args, "--redis", address)
-		}
-		args = append(args, "--redis-prefix", prefix)
-		remove = func() error { return errors.Join(removeKeys(client, prefix), client.Close(), os.RemoveAll(dir)) }
-	}
+	args := append(place.args,
+		"--sockets", strconv.Itoa(o.config.Most()+moreSockets), "--connections", strconv.Itoa(2*o.config.Connections))
 	// It is stopped by its end, whatever interrupts the measuring.
-	process, err := runTarget(context.WithoutCancel(ctx), args, stderr, remove)
+	process, err := runTarget(context.WithoutCancel(ctx), args, stderr, place.remove)
 	if err != nil {
 		return t, nil, fmt.Errorf("start receiver: %w", err)
 	}
