@@ -40,12 +40,12 @@ func deflateOffered(header string) bool {
 
 // deflateAcceptable judges the parameters of one offer: RFC 7692, 7.1.
 func deflateAcceptable(parameters string) bool {
+	if parameters == "" {
+		return true
+	}
 	seen := make(map[string]bool)
 	for parameter := range strings.SplitSeq(parameters, ";") {
 		name, value, valued := strings.Cut(strings.TrimSpace(parameter), "=")
-		if name == "" && parameters == "" {
-			return true
-		}
 		bits, err := strconv.Atoi(strings.Trim(value, `"`))
 		inRange := err == nil && bits >= 8 && bits <= 15
 		known := false

@@ -41,10 +41,9 @@ func newFilter(claims *Claims, events, phones string) *filter {
 }
 
 // forDeflate makes it the filter of sockets that take compressed frames.
-func (f *filter) forDeflate() *filter {
+func (f *filter) forDeflate() {
 	f.deflate = true
 	f.key = "z" + f.key
-	return f
 }
 
 // split gives the entries of a comma-separated list, sorted; nil where it has none.

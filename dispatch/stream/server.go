@@ -53,10 +53,7 @@ type Server struct {
 	turns    *turns
 	shares   *shares
 	stalls   stalls
-	upgrader websocket.FastHTTPUpgrader
-	// deflating is upgrader for those who take compressed frames.
-	deflating websocket.FastHTTPUpgrader
-	verifier  atomic.Pointer[verifier]
+	verifier atomic.Pointer[verifier]
 
 	// ctx ends when closing begins.
 	ctx    context.Context
@@ -93,11 +90,6 @@ func New(cfg Config, feed Feed, logger *slog.Logger, reg prometheus.Registerer) 
 		stalls:  stalls{most: int64(cfg.CatchUps) * int64(cfg.CatchUpBytes)},
 		sockets: make(map[*socket]struct{}),
 	}
-	s.upgrader = websocket.FastHTTPUpgrader{
-		CheckOrigin: func(ctx *fasthttp.RequestCtx) bool { return s.allowsOrigin(ctx) },
-	}
-	s.deflating = s.upgrader
-	s.deflating.EnableCompression = true
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	if err := s.Reload(cfg.Secret, cfg.PublicKey); err != nil {
 		return nil, err
@@ -173,10 +165,7 @@ func hasBody(ctx *fasthttp.RequestCtx) bool {
 // connection would answer what breaks the protocol by itself, beside the writer.
 func (s *Server) upgrade(ctx *fasthttp.RequestCtx) {
 	req := copyRequest(ctx)
-	upgrader := &s.upgrader
-	if req.deflate {
-		upgrader = &s.deflating
-	}
+	upgrader := websocket.FastHTTPUpgrader{CheckOrigin: s.allowsOrigin, EnableCompression: req.deflate}
 	if err := upgrader.Upgrade(ctx, func(*websocket.Conn) {}); err != nil {
 		return // and answered
 	}
