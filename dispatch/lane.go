@@ -202,10 +202,17 @@ func (l *lane) countGap(seq, first uint64) {
 // fail at once where the store is away.
 const noteInterval = 3 * time.Second
 
-// note logs a failed call to the store: the first, and each time the tries have
-// doubled; of workers that fail together one.
+// note counts a failed call to the store and logs it: the first, and each time the
+// tries have doubled; of workers that fail together one.
 func (l *lane) note(ctx context.Context, w *worker, err error, attempt int) {
-	if ctx.Err() != nil || bits.OnesCount(uint(attempt+1)) != 1 {
+	if ctx.Err() != nil {
+		return
+	}
+	l.dispatcher.metrics.retries.WithLabelValues(l.id.String()).Inc()
+	if w == nil { // no cursor could be read
+		l.dispatcher.metrics.held.WithLabelValues(l.id.String()).Set(float64(len(l.workers)))
+	}
+	if bits.OnesCount(uint(attempt+1)) != 1 {
 		return
 	}
 	logger := l.logger
@@ -260,6 +267,7 @@ func (l *lane) look(ctx context.Context) {
 		l.failedLooks++
 		return
 	}
+	l.countHeld(away)
 	if l.failedLooks > 0 || len(away) < l.missing {
 		l.dispatcher.recovery.announce()
 	}
@@ -282,6 +290,17 @@ func (l *lane) look(ctx context.Context) {
 	}
 	l.dispatcher.durable[l.id].Store(through)
 	l.dispatcher.log.Release(l.id, through)
+}
+
+// countHeld counts the partitions that the store does not serve.
+func (l *lane) countHeld(away map[int]error) {
+	held := 0
+	for p, w := range l.workers {
+		if away[p] != nil || w.failed.Load() {
+			held++
+		}
+	}
+	l.dispatcher.metrics.held.WithLabelValues(l.id.String()).Set(float64(held))
 }
 
 // measureLag sets the lag: the age of the oldest record not applied everywhere,

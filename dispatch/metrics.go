@@ -19,6 +19,8 @@ type metrics struct {
 	reapplied  *prometheus.CounterVec
 	gapRecords *prometheus.CounterVec
 	renewals   prometheus.Counter
+	retries    *prometheus.CounterVec
+	held       *prometheus.GaugeVec
 }
 
 const (
@@ -28,6 +30,14 @@ const (
 	// typeChange stands for every webhook:FIELD, so that no field Meta may add
 	// makes a new series.
 	typeChange = event.WebhookPrefix + "*"
+)
+
+// Native histograms stand beside the classic ones: buckets a tenth apart, begun anew
+// an hour at the earliest after they have become too many.
+const (
+	nativeFactor  = 1.1
+	nativeBuckets = 160
+	nativeReset   = time.Hour
 )
 
 func newMetrics(reg prometheus.Registerer) *metrics {
@@ -40,6 +50,9 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 			Name:    "spillway_dispatch_delivery_seconds",
 			Help:    "Time from the receipt of a webhook until its events took effect: the longest of each batch and partition.",
 			Buckets: []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60, 300, 1800},
+
+			NativeHistogramBucketFactor: nativeFactor, NativeHistogramMaxBucketNumber: nativeBuckets,
+			NativeHistogramMinResetDuration: nativeReset,
 		}, []string{"lane"}),
 		events: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "spillway_events_total",
@@ -61,14 +74,24 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 			Name: "spillway_dispatch_log_renewals_total",
 			Help: "Times the store's cursor was not of this log, so that all records kept were applied again.",
 		}),
+		retries: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "spillway_dispatch_retries_total",
+			Help: "Calls to the store that failed and are made again.",
+		}, []string{"lane"}),
+		held: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+			Name: "spillway_dispatch_held_partitions",
+			Help: "Partitions whose last call to the store failed, and that wait to be tried again.",
+		}, []string{"lane"}),
 	}
-	reg.MustRegister(m.lag, m.delivery, m.events, m.rewinds, m.reapplied, m.gapRecords, m.renewals)
+	reg.MustRegister(m.lag, m.delivery, m.events, m.rewinds, m.reapplied, m.gapRecords, m.renewals, m.retries, m.held)
 	for _, lane := range wal.Lanes {
 		m.lag.WithLabelValues(lane.String())
 		m.delivery.WithLabelValues(lane.String())
 		m.rewinds.WithLabelValues(lane.String())
 		m.reapplied.WithLabelValues(lane.String())
 		m.gapRecords.WithLabelValues(lane.String())
+		m.retries.WithLabelValues(lane.String())
+		m.held.WithLabelValues(lane.String())
 	}
 	for _, outcome := range store.Outcomes {
 		for _, t := range []string{event.MessageNew, event.MessageStatus, typeChange} {

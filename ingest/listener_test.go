@@ -35,7 +35,7 @@ func (s *script) Close() error { return nil }
 
 func scripted(t *testing.T, failures ...error) (*listener, *bytes.Buffer) {
 	t.Helper()
-	m, err := newMetrics(prometheus.NewRegistry(), nil, nil, nil)
+	m, err := newMetrics(prometheus.NewRegistry(), nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -3,6 +3,7 @@ package ingest
 import (
 	"fmt"
 	"strconv"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 )
@@ -12,6 +13,14 @@ var codes = [...]int{200, 400, 401, 403, 404, 405, 408, 413, 431, 503}
 
 // ackBuckets, in seconds, have the bounds Meta asks for: 0.25 and 1.
 var ackBuckets = []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10}
+
+// Native histograms stand beside the classic ones: buckets a tenth apart, begun anew
+// an hour at the earliest after they have become too many.
+const (
+	nativeFactor  = 1.1
+	nativeBuckets = 160
+	nativeReset   = time.Hour
+)
 
 // Why a request was answered 503, as the metric has it.
 const (
@@ -30,8 +39,8 @@ type metrics struct {
 	unavailable map[string]prometheus.Counter
 }
 
-// newMetrics registers all metrics; lent, open and waiting are asked for gauges.
-func newMetrics(reg prometheus.Registerer, lent, open, waiting func() float64) (*metrics, error) {
+// newMetrics registers all metrics; gauges ask s.
+func newMetrics(reg prometheus.Registerer, s *Server) (*metrics, error) {
 	requests := prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "spillway_ingest_requests_total",
 		Help: "Requests answered, by status code; those for WebSockets not counted.",
@@ -47,6 +56,9 @@ func newMetrics(reg prometheus.Registerer, lent, open, waiting func() float64) (
 			Name:    "spillway_ingest_ack_seconds",
 			Help:    "Time from a webhook's header to its 200, the body's way and the log's sync included.",
 			Buckets: ackBuckets,
+
+			NativeHistogramBucketFactor: nativeFactor, NativeHistogramMaxBucketNumber: nativeBuckets,
+			NativeHistogramMinResetDuration: nativeReset,
 		}),
 		taken: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "spillway_ingest_body_bytes_total",
@@ -65,18 +77,22 @@ func newMetrics(reg prometheus.Registerer, lent, open, waiting func() float64) (
 	}
 	for _, c := range []prometheus.Collector{
 		requests, unavailable, m.ack, m.taken, m.refused,
-		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
-			Name: "spillway_ingest_in_flight_bytes",
-			Help: "Memory that holds bodies which are read or wait for the log.",
-		}, lent),
-		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
-			Name: "spillway_ingest_connections",
-			Help: "Open connections, those that became WebSockets not counted.",
-		}, open),
-		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
-			Name: "spillway_ingest_waiting",
-			Help: "Webhooks that wait for the log.",
-		}, waiting),
+		gauge("in_flight_bytes", "Memory that holds bodies which are read or wait for the log.", func() float64 {
+			return float64(s.buffers.inFlight.Load())
+		}),
+		gauge("in_flight_limit_bytes", "limits.in_flight: beyond it webhooks are refused.", func() float64 {
+			return float64(s.cfg.MaxInFlight)
+		}),
+		gauge("connections", "Open connections, those that became WebSockets not counted.", func() float64 {
+			return float64(s.connections.count())
+		}),
+		gauge("connections_limit", "limits.connections: one more is refused.", func() float64 {
+			return float64(s.cfg.MaxConnections)
+		}),
+		gauge("waiting", "Webhooks that wait for the log.", func() float64 {
+			return float64(s.admission.waiting())
+		}),
+		certificateExpiry{s},
 	} {
 		if err := reg.Register(c); err != nil {
 			return nil, fmt.Errorf("register metrics: %w", err)
@@ -90,4 +106,24 @@ func (m *metrics) answered(code int) {
 	if counter, ok := m.requests[code]; ok {
 		counter.Inc()
 	}
+}
+
+func gauge(name, help string, value func() float64) prometheus.Collector {
+	return prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "spillway_ingest_" + name, Help: help}, value)
+}
+
+// certificateExpiry tells when the certificate in use ends, and nothing without TLS.
+type certificateExpiry struct{ server *Server }
+
+var expiryDesc = prometheus.NewDesc("spillway_ingest_certificate_expiry_timestamp_seconds",
+	"When tls.cert expires, as Unix time; absent without TLS.", nil, nil)
+
+func (c certificateExpiry) Describe(ch chan<- *prometheus.Desc) { ch <- expiryDesc }
+
+func (c certificateExpiry) Collect(ch chan<- prometheus.Metric) {
+	secure := c.server.trust.Load().secure
+	if secure == nil {
+		return
+	}
+	ch <- prometheus.MustNewConstMetric(expiryDesc, prometheus.GaugeValue, float64(secure.Certificates[0].Leaf.NotAfter.Unix()))
 }

@@ -108,10 +108,7 @@ func New(cfg Config, log Log, stream fasthttp.RequestHandler, logger *slog.Logge
 	if err != nil {
 		return nil, fmt.Errorf("listen on %s (listen): %w", cfg.Listen, err)
 	}
-	s.metrics, err = newMetrics(reg,
-		func() float64 { return float64(s.buffers.inFlight.Load()) },
-		func() float64 { return float64(s.connections.count()) },
-		func() float64 { return float64(s.admission.waiting()) })
+	s.metrics, err = newMetrics(reg, s)
 	if err != nil {
 		_ = bound.Close()
 		return nil, err

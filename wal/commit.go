@@ -73,6 +73,8 @@ func groupLength(requests []*request) int {
 // commit writes a group, publishes it and answers it.
 func (c *committer) commit(group []*request) {
 	began := time.Now()
+	c.log.committing.Store(began.UnixNano())
+	defer c.log.committing.Store(0)
 	records, err := c.encode(group)
 	if err == nil {
 		err = c.sync()

@@ -42,6 +42,9 @@ type Config struct {
 	// in a way after which it is unknown what is on it. All appends from then on
 	// get ErrFailed; the process has to end, and only its main may end it.
 	OnFatal func(error)
+	// OnStall, where set, is told when Pebble begins and ends to hold up commits
+	// because its memtables are full; it must return at once.
+	OnStall func(begins bool)
 
 	now  func() time.Time
 	tick time.Duration

@@ -18,6 +18,14 @@ type metrics struct {
 	refused       map[string]prometheus.Counter
 }
 
+// Native histograms stand beside the classic ones: buckets a tenth apart, begun anew
+// an hour at the earliest after they have become too many.
+const (
+	nativeFactor  = 1.1
+	nativeBuckets = 160
+	nativeReset   = time.Hour
+)
+
 func newMetrics(reg prometheus.Registerer, l *Log) (*metrics, error) {
 	if reg == nil {
 		reg = prometheus.NewRegistry()
@@ -28,11 +36,17 @@ func newMetrics(reg prometheus.Registerer, l *Log) (*metrics, error) {
 			Name:    "spillway_log_commit_seconds",
 			Help:    "Time to write and sync one batch.",
 			Buckets: prometheus.ExponentialBuckets(0.0001, 2, 16),
+
+			NativeHistogramBucketFactor: nativeFactor, NativeHistogramMaxBucketNumber: nativeBuckets,
+			NativeHistogramMinResetDuration: nativeReset,
 		}),
 		commitRecords: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name:    "spillway_log_commit_records",
 			Help:    "Records in one batch.",
 			Buckets: prometheus.ExponentialBuckets(1, 2, 14),
+
+			NativeHistogramBucketFactor: nativeFactor, NativeHistogramMaxBucketNumber: nativeBuckets,
+			NativeHistogramMinResetDuration: nativeReset,
 		}),
 		refused: map[string]prometheus.Counter{},
 	}
@@ -59,6 +73,12 @@ func (m *metrics) addGauges(l *Log) {
 	for _, lane := range Lanes {
 		state := l.lanes[lane]
 		labels := prometheus.Labels{"lane": lane.String()}
+		m.counter("spillway_log_appended_records_total", "Records ever appended to this log.", labels, func() float64 {
+			return float64(l.Head(lane))
+		})
+		m.counter("spillway_log_appended_bytes_total", "Bytes of the records ever appended to this log.", labels, func() float64 {
+			return float64(state.end.Load())
+		})
 		m.gauge("spillway_log_records", "Records kept.", labels, func() float64 {
 			first := l.First(lane)
 			return float64(l.Head(lane) + 1 - first)
@@ -86,6 +106,18 @@ func (m *metrics) addGauges(l *Log) {
 	m.gauge("spillway_log_queue_requests", "Requests that wait for the next batch.", nil, func() float64 {
 		return float64(l.queue.len())
 	})
+	m.gauge("spillway_log_limit_bytes", "log.max_bytes: the bytes of records not released from which on webhooks are refused.", nil, func() float64 {
+		return float64(l.config.MaxBytes)
+	})
+	m.gauge("spillway_log_min_free_bytes", "log.min_free: the free space below which webhooks are refused.", nil, func() float64 {
+		return float64(l.config.MinFree)
+	})
+	m.gauge("spillway_log_commit_running_seconds", "How long the batch that is being written and synced has taken so far, 0 without one.", nil, func() float64 {
+		if began := l.committing.Load(); began != 0 {
+			return time.Since(time.Unix(0, began)).Seconds()
+		}
+		return 0
+	})
 	m.gauge("spillway_log_free_bytes", "Free space on the log's disk, less what was written since it was asked.", nil, func() float64 {
 		if free := l.space.free.Load(); free != math.MaxInt64 {
 			return float64(free)
@@ -97,6 +129,11 @@ func (m *metrics) addGauges(l *Log) {
 func (m *metrics) gauge(name, help string, labels prometheus.Labels, value func() float64) {
 	m.collectors = append(m.collectors, prometheus.NewGaugeFunc(
 		prometheus.GaugeOpts{Name: name, Help: help, ConstLabels: labels}, value))
+}
+
+func (m *metrics) counter(name, help string, labels prometheus.Labels, value func() float64) {
+	m.collectors = append(m.collectors, prometheus.NewCounterFunc(
+		prometheus.CounterOpts{Name: name, Help: help, ConstLabels: labels}, value))
 }
 
 // age is the seconds since a time in Unix nanoseconds, 0 for 0.

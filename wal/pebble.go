@@ -33,7 +33,7 @@ const (
 func (l *Log) options() *pebble.Options {
 	files := &haltFS{FS: vfs.OnDiskFull(l.config.FS, l.space.giveBallast), fail: l.fail, failed: l.hasFailed}
 	o := &pebble.Options{
-		EventListener:               &pebble.EventListener{DataCorruption: l.reportDamage},
+		EventListener:               l.events(),
 		FS:                          files,
 		Lock:                        l.lock,
 		ReadOnly:                    l.readOnly,
@@ -60,6 +60,26 @@ func (l *Log) options() *pebble.Options {
 		o.WALFailover = l.failover(files)
 	}
 	return o
+}
+
+// events are what Pebble tells of.
+func (l *Log) events() *pebble.EventListener {
+	e := &pebble.EventListener{DataCorruption: l.reportDamage}
+	if stalled := l.config.OnStall; stalled != nil {
+		e.WriteStallBegin = func(pebble.WriteStallBeginInfo) { stalled(true) }
+		e.WriteStallEnd = func() { stalled(false) }
+	}
+	return e
+}
+
+// PebbleMetrics are the database's own figures, nil once the log is closed. While
+// the disk stalls or has failed it may not return.
+func (l *Log) PebbleMetrics() *pebble.Metrics {
+	if l.enter() != nil {
+		return nil
+	}
+	defer l.leave()
+	return l.db.Metrics()
 }
 
 // memTableSize leaves most of a small disk to the records.

@@ -101,6 +101,8 @@ type Log struct {
 	janitor   *janitor
 	// commitTime is the shorter of the last two commits', in nanoseconds.
 	commitTime atomic.Int64
+	// committing is when the commit under way began, in Unix nanoseconds, 0 without.
+	committing atomic.Int64
 
 	// failed is closed by the first failure, after failure was set.
 	failed   chan struct{}

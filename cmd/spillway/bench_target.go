@@ -160,7 +160,7 @@ func beTarget(ctx context.Context, kind string, cfg config.Config, logger *slog.
 		return errors.Join(listenOnly(ctx, cfg, registry, stream, logger, listening), stream.Close())
 	case ack.Paused, ack.Serve, ack.OnRedis:
 		cfg.Paused = kind == ack.Paused
-		return run(ctx, cfg, logger, nil, listening)
+		return run(ctx, cfg, logger, newReloads(), listening)
 	}
 	return usageError("--kind %q is not allowed; allowed: %v", kind, ack.Kinds)
 }

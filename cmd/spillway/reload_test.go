@@ -67,11 +67,11 @@ func TestReload(t *testing.T) {
 // TestReloadsDoNotWait: while nobody takes a config, as during the start, the
 // newest one stays and signals are still heard.
 func TestReloadsDoNotWait(t *testing.T) {
-	reloads := make(chan config.Config, 1)
+	reloads := newReloads()
 	for _, data := range []string{"first", "second", "third"} {
-		replace(reloads, config.Config{Data: data})
+		reloads.offer(config.Config{Data: data})
 	}
-	if got := <-reloads; got.Data != "third" {
+	if got := <-reloads.next; got.Data != "third" {
 		t.Errorf("got the %s config, want the third", got.Data)
 	}
 }

@@ -52,14 +52,15 @@ type receiver struct {
 	// failed gets what ends the process: a failed disk, a listener that died.
 	failed   chan error
 	stopping atomic.Bool
+	reloads  *reloads
 	// started is the config it was started with.
 	started config.Config
 }
 
 // run runs a receiver until ctx ends or a part fails. It calls listening once
 // with the addresses it listens on, and takes a new config from reloads.
-func run(ctx context.Context, cfg config.Config, logger *slog.Logger, reloads <-chan config.Config, listening func(public, admin net.Addr)) (err error) {
-	r := &receiver{logger: logger, failed: make(chan error, 8), started: cfg}
+func run(ctx context.Context, cfg config.Config, logger *slog.Logger, reloads *reloads, listening func(public, admin net.Addr)) (err error) {
+	r := &receiver{logger: logger, failed: make(chan error, 8), started: cfg, reloads: reloads}
 	defer func() {
 		if closeErr := r.close(); err == nil {
 			err = closeErr
@@ -87,7 +88,7 @@ func run(ctx context.Context, cfg config.Config, logger *slog.Logger, reloads <-
 	start("admin listener", r.admin.serve)
 	listening(r.server.Addr(), r.admin.addr())
 
-	err = r.wait(ctx, reloads)
+	err = r.wait(ctx)
 	r.shutdown(stop)
 	// A part may wait for a failed disk for ever, and for a full one for long.
 	if !errors.Is(err, errDisk) && !within(shutdownTimeout, running.Wait) {
@@ -105,15 +106,17 @@ func (r *receiver) fail(err error) {
 }
 
 // wait returns when ctx ends or a part has failed; meanwhile it reloads.
-func (r *receiver) wait(ctx context.Context, reloads <-chan config.Config) error {
+func (r *receiver) wait(ctx context.Context) error {
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
 		case err := <-r.failed:
 			return err
-		case cfg := <-reloads:
-			if err := r.reload(cfg); err != nil {
+		case cfg := <-r.reloads.next:
+			err := r.reload(cfg)
+			r.reloads.count(err)
+			if err != nil {
 				r.logger.Error("reload changed nothing", "error", err)
 				continue
 			}
@@ -128,14 +131,17 @@ func (r *receiver) wait(ctx context.Context, reloads <-chan config.Config) error
 // open builds the parts. What was built when it fails is closed by close.
 func (r *receiver) open(ctx context.Context, cfg config.Config) (err error) {
 	registry := prometheus.NewRegistry()
-	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), newBuildInfo())
+	logFigures := newPebbleFigures("log").withFailover()
+	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), newBuildInfo(), r.reloads)
 	diskFailed := func(err error) { r.fail(fmt.Errorf("%w: %w", errDisk, err)) }
 
 	logConfig := logConfig(cfg)
-	logConfig.OnFatal = diskFailed
+	logConfig.OnFatal, logConfig.OnStall = diskFailed, logFigures.onStall
 	if r.log, err = wal.Open(logConfig, r.logger, registry); err != nil {
 		return err
 	}
+	logFigures.read = r.log.PebbleMetrics
+	registry.MustRegister(logFigures, r.readyMetric())
 	if err := noteStore(cfg); err != nil {
 		return fmt.Errorf("note store: %w", err)
 	}
@@ -188,6 +194,19 @@ func (r *receiver) ready() error {
 		return errors.New("shutting down")
 	}
 	return r.log.Ready()
+}
+
+// readyMetric tells what ready does.
+func (r *receiver) readyMetric() prometheus.Collector {
+	return prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "spillway_ready",
+		Help: "1 where webhooks are taken, 0 where they are answered 503; /readyz says why.",
+	}, func() float64 {
+		if r.ready() != nil {
+			return 0
+		}
+		return 1
+	})
 }
 
 // reload swaps what can change while running.

@@ -83,7 +83,7 @@ func (o *serveOptions) serve(ctx context.Context, stdout, stderr io.Writer) erro
 	}
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
-	reloads := make(chan config.Config, 1)
+	reloads := newReloads()
 	go o.watchSignals(ctx, stop, logger, reloads)
 	return run(ctx, cfg, logger, reloads, func(public, admin net.Addr) {
 		logger.Info("listening", "public", public.String(), "admin", admin.String())
@@ -106,7 +106,7 @@ func (o *serveOptions) load() (config.Config, error) {
 // watchSignals stops the receiver at the first SIGINT or SIGTERM and the
 // process at the second, and sends the config again at each SIGHUP. It returns
 // only when the process ends, so that the second signal is always heard.
-func (o *serveOptions) watchSignals(ctx context.Context, stop context.CancelFunc, logger *slog.Logger, reloads chan config.Config) {
+func (o *serveOptions) watchSignals(ctx context.Context, stop context.CancelFunc, logger *slog.Logger, reloads *reloads) {
 	signals := make(chan os.Signal, 4)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	for received := range signals {
@@ -114,10 +114,11 @@ func (o *serveOptions) watchSignals(ctx context.Context, stop context.CancelFunc
 		case received == syscall.SIGHUP:
 			cfg, err := o.load()
 			if err != nil {
+				reloads.count(err)
 				logger.Error("reload changed nothing", "error", err)
 				continue
 			}
-			replace(reloads, cfg)
+			reloads.offer(cfg)
 		case ctx.Err() == nil:
 			logger.Info("stopping; a second signal ends it at once", "signal", received.String())
 			stop()
@@ -127,16 +128,6 @@ func (o *serveOptions) watchSignals(ctx context.Context, stop context.CancelFunc
 			_ = syscall.Kill(os.Getpid(), received.(syscall.Signal))
 		}
 	}
-}
-
-// replace leaves cfg in reloads, which holds one, in the place of an older one
-// that nobody took. It never waits, so that the next signal is heard.
-func replace(reloads chan config.Config, cfg config.Config) {
-	select {
-	case <-reloads:
-	default:
-	}
-	reloads <- cfg
 }
 
 // newLogger logs to w in the format, from the level on.

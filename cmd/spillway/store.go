@@ -47,7 +47,20 @@ func openStore(ctx context.Context, cfg config.Config, o storeOptions, logger *s
 	}
 	c := storeConfig(cfg)
 	c.NoExpiry, c.OnFatal = o.keepAll, o.onFatal
-	return opened(embedded.Open(c, logger, reg))
+	figures := newPebbleFigures("store")
+	c.OnStall = figures.onStall
+	s, err := embedded.Open(c, logger, reg)
+	if err != nil {
+		return nil, err
+	}
+	figures.read = s.PebbleMetrics
+	if reg == nil {
+		return s, nil
+	}
+	if err := reg.Register(figures); err != nil {
+		return nil, errors.Join(err, s.Close())
+	}
+	return s, nil
 }
 
 // opened keeps a nil store from becoming an interface that is not nil.

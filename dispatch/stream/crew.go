@@ -93,6 +93,7 @@ func (c *crew) work() {
 		if batch = c.take(batch[:0]); len(batch) == 0 {
 			return
 		}
+		w.timed = false
 		for i, k := range batch {
 			switch k.attend(&w) {
 			case outcomeAlone:
@@ -159,6 +160,8 @@ func (c *crew) rested() {
 type worker struct {
 	wire []byte
 	n    int
+	// timed is true where a write of this batch was measured.
+	timed bool
 	// call is writeTo, made once.
 	call func(fd uintptr) bool
 }

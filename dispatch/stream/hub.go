@@ -5,6 +5,7 @@ import (
 	"runtime"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -180,9 +181,9 @@ func (h *hub) passed(frames []frame) {
 // distribute puts a run of frames on all tapes, and wakes the sockets. Holds mu.
 func (h *hub) distribute(frames []frame) {
 	limit := chunkBudget / max(len(h.groups), 1)
-	most := int64(0)
+	most, now := int64(0), time.Now().UnixNano()
 	for key, g := range h.groups {
-		added, bytes := g.put(frames, limit)
+		added, bytes := g.put(frames, now, limit)
 		if added == 0 {
 			continue
 		}
@@ -206,15 +207,15 @@ func (h *hub) distribute(frames []frame) {
 	h.roused = h.roused[:0]
 }
 
-// put adds what the group may see to its tape.
-func (g *group) put(frames []frame, limit int) (added, bytes int64) {
+// put adds what the group may see to its tape, as read at the time.
+func (g *group) put(frames []frame, at int64, limit int) (added, bytes int64) {
 	for i := range frames {
 		f := &frames[i]
 		if !g.filter.matches(f.entry.Type, f.entry.Payload, &f.facts) {
 			continue
 		}
 		wire := f.wire(g.filter.deflate)
-		g.tape.append(wire, f.mark, limit)
+		g.tape.append(wire, f.mark, at, limit)
 		added++
 		bytes += int64(len(wire))
 	}

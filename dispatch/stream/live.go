@@ -130,6 +130,10 @@ func (k *socket) attend(w *worker) outcome {
 			k.rest = rest{run: r, wire: wire[n:], last: last}
 			return outcomeAlone
 		}
+		if !w.timed {
+			w.timed = true
+			k.measure(r)
+		}
 		k.wrote(r, last)
 	}
 	switch {
@@ -181,8 +185,14 @@ func (k *socket) writeRest() *ending {
 		return end
 	}
 	k.rest = rest{}
+	k.measure(r.run)
 	k.wrote(r.run, r.last)
 	return nil
+}
+
+// measure notes how long the oldest event of a run took to be written.
+func (k *socket) measure(r run) {
+	k.server.metrics.delay.Observe(time.Since(time.Unix(0, r.notes[0].at)).Seconds())
 }
 
 // wrote notes that a run is written.

@@ -16,7 +16,7 @@ import (
 // put adds n frames of so many bytes, and tells whether the queue takes them.
 func put(tp *tape, q *queue, n, bytes int) bool {
 	for range n {
-		tp.append(make([]byte, bytes), mark{}, maxChunk)
+		tp.append(make([]byte, bytes), mark{}, 0, maxChunk)
 	}
 	return !q.overruns(tp, int64(n), int64(n*bytes))
 }
@@ -100,7 +100,7 @@ func TestTape(t *testing.T) {
 		})
 	}
 	for i, wire := range wires {
-		tp.append(wire, mark{place: store.Place{Ms: uint64(i)}}, maxChunk)
+		tp.append(wire, mark{place: store.Place{Ms: uint64(i)}}, 0, maxChunk)
 	}
 	all.Wait()
 }
@@ -113,7 +113,7 @@ func TestTapeRoom(t *testing.T) {
 	}
 	largest := func(tp *tape, limit int) (most int) {
 		for range 1000 {
-			tp.append(make([]byte, 500), mark{}, limit)
+			tp.append(make([]byte, 500), mark{}, 0, limit)
 			most = max(most, len(tp.tail.wire))
 		}
 		return most
@@ -125,7 +125,7 @@ func TestTapeRoom(t *testing.T) {
 		t.Errorf("a tape's chunk has %d bytes, want 3000 at most", got)
 	}
 	shared := make([]byte, bigFrame)
-	tp.append(shared, mark{}, maxChunk)
+	tp.append(shared, mark{}, 0, maxChunk)
 	if &tp.tail.wire[0] != &shared[0] {
 		t.Error("a big frame was copied")
 	}

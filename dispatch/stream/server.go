@@ -76,7 +76,7 @@ func New(cfg Config, feed Feed, logger *slog.Logger, reg prometheus.Registerer) 
 	if n := feed.Partitions(); n < 1 || n > maxPartition+1 {
 		return nil, fmt.Errorf("configure stream: feed has %d partitions, must have 1 to %d", n, maxPartition+1)
 	}
-	m, err := newMetrics(reg)
+	m, err := newMetrics(reg, cfg.Sockets)
 	if err != nil {
 		return nil, err
 	}

@@ -37,6 +37,8 @@ type note struct {
 	mark mark
 	// end is where the frame ends in the chunk.
 	end int
+	// at is when its event was read from the store, in Unix nanoseconds.
+	at int64
 }
 
 const (
@@ -61,14 +63,14 @@ func newChunk(room int) *chunk {
 	return &chunk{wire: make([]byte, room), notes: make([]note, room/noteEvery)}
 }
 
-// append puts a frame on the tape. Up to limit bytes a chunk may be made for. A big
+// append puts a frame, whose event was read at the time, on the tape. Up to limit bytes a chunk may be made for. A big
 // frame is a chunk of its own, and its bytes are shared by all tapes.
-func (t *tape) append(wire []byte, m mark, limit int) {
+func (t *tape) append(wire []byte, m mark, at int64, limit int) {
 	t.frames.Add(1)
 	t.bytes.Add(int64(len(wire)))
 	if len(wire) >= bigFrame {
 		t.link(&chunk{wire: wire, notes: make([]note, 1), used: len(wire)})
-		t.tail.notes[0] = note{mark: m, end: len(wire)}
+		t.tail.notes[0] = note{mark: m, end: len(wire), at: at}
 		t.tail.published.Store(1)
 		return
 	}
@@ -80,7 +82,7 @@ func (t *tape) append(wire []byte, m mark, limit int) {
 	}
 	c := t.tail
 	c.used += copy(c.wire[c.used:], wire)
-	c.notes[n] = note{mark: m, end: c.used}
+	c.notes[n] = note{mark: m, end: c.used, at: at}
 	c.published.Store(int32(n + 1))
 }
 

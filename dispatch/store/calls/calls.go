@@ -14,6 +14,14 @@ import (
 	"spillway/dispatch/store"
 )
 
+// Native histograms stand beside the classic ones: buckets a tenth apart, begun anew
+// an hour at the earliest after they have become too many.
+const (
+	nativeFactor  = 1.1
+	nativeBuckets = 160
+	nativeReset   = time.Hour
+)
+
 // Metrics are the calls to a store, by operation.
 type Metrics struct {
 	timed   []string
@@ -33,6 +41,9 @@ func New(timed, others []string) *Metrics {
 			Name:    "spillway_store_seconds",
 			Help:    "Time a call to the store took, by operation.",
 			Buckets: prometheus.ExponentialBuckets(0.0001, 2.5, 12),
+
+			NativeHistogramBucketFactor: nativeFactor, NativeHistogramMaxBucketNumber: nativeBuckets,
+			NativeHistogramMinResetDuration: nativeReset,
 		}, []string{"op"}),
 		errors: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "spillway_store_errors_total",

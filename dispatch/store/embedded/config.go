@@ -50,6 +50,9 @@ type Config struct {
 	// OnFatal is called once, when the disk has failed and the store can do no
 	// more. It should end the process; calls under way may never return.
 	OnFatal func(error)
+	// OnStall, where set, is told when Pebble begins and ends to hold up what is
+	// applied, because flushes or compactions are behind; it must return at once.
+	OnStall func(begins bool)
 }
 
 // DefaultConfig is the Config a store has where nothing else is said.

@@ -90,12 +90,22 @@ func (s *Store) options() *pebble.Options {
 		WALBytesPerSync:             512 << 10,
 		FormatMajorVersion:          pebble.FormatNewest,
 		Logger:                      pebbleLogger{store: s},
-		EventListener:               &pebble.EventListener{BackgroundError: s.backgroundError},
+		EventListener:               s.events(),
 	}
 	for i := range o.Levels {
 		o.Levels[i].FilterPolicy = bloom.FilterPolicy(10)
 	}
 	return o
+}
+
+// events are what Pebble tells of.
+func (s *Store) events() *pebble.EventListener {
+	e := &pebble.EventListener{BackgroundError: s.backgroundError}
+	if stalled := s.cfg.OnStall; stalled != nil {
+		e.WriteStallBegin = func(pebble.WriteStallBeginInfo) { stalled(true) }
+		e.WriteStallEnd = func() { stalled(false) }
+	}
+	return e
 }
 
 // load reads all that is kept in memory, and reserves the first ids.

@@ -110,6 +110,16 @@ func (p *partition) setCursor(source store.Source, c store.Cursor) {
 // Partitions is how many there are.
 func (s *Store) Partitions() int { return len(s.partitions) }
 
+// PebbleMetrics are the database's own figures, nil once the store is closed. While
+// the disk stalls or has failed it may not return.
+func (s *Store) PebbleMetrics() *pebble.Metrics {
+	if !s.gate.enter() {
+		return nil
+	}
+	defer s.gate.leave()
+	return s.db.Metrics()
+}
+
 // Close waits for the calls under way, makes all that was applied durable, and
 // gives the folder free. After the disk has failed it waits for nothing and
 // returns the failure: then the process has to end.

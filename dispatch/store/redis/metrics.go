@@ -1,6 +1,11 @@
 package redis
 
 import (
+	"context"
+	"errors"
+	"net"
+	"time"
+
 	"github.com/prometheus/client_golang/prometheus"
 
 	"spillway/dispatch/store/calls"
@@ -17,6 +22,9 @@ const (
 
 type metrics struct {
 	*calls.Metrics
+	timeouts  *prometheus.CounterVec
+	dials     prometheus.Counter
+	warnings  prometheus.Gauge
 	reloads   prometheus.Counter
 	conflicts prometheus.Counter
 	guessed   prometheus.Counter
@@ -28,6 +36,18 @@ type metrics struct {
 func newMetrics(s *Store, reg prometheus.Registerer) (*metrics, error) {
 	m := &metrics{
 		Metrics: calls.New([]string{opApply, opClaim, opCursors}, []string{opRead, opContact}),
+		timeouts: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "spillway_store_timeouts_total",
+			Help: "Calls that Redis did not answer in time.",
+		}, []string{"op"}),
+		dials: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "spillway_store_dials_total",
+			Help: "Connections made to Redis servers.",
+		}),
+		warnings: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "spillway_store_warnings",
+			Help: "What of the Redis servers' settings may lose keys or waste memory; the log says what.",
+		}),
 		reloads: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "spillway_store_script_loads_total",
 			Help: "Scripts that a Redis server did not know and was sent: it is new, was restarted or failed over.",
@@ -53,8 +73,25 @@ func newMetrics(s *Store, reg prometheus.Registerer) (*metrics, error) {
 			Help: "Partitions of which events were trimmed that no consumer of the group was given.",
 		}, []string{"group"}),
 	}
-	return m, m.Register(reg, m.reloads, m.conflicts, m.guessed, m.entries, m.groupLag, m.groupLost, prometheus.NewGaugeFunc(prometheus.GaugeOpts{
-		Name: "spillway_store_connections",
-		Help: "Connections to Redis servers.",
-	}, func() float64 { return float64(s.client.PoolStats().TotalConns) }))
+	for _, op := range []string{opApply, opClaim, opCursors, opRead, opContact} {
+		m.timeouts.WithLabelValues(op)
+	}
+	return m, m.Register(reg, m.timeouts, m.dials, m.warnings, m.reloads, m.conflicts, m.guessed, m.entries, m.groupLag, m.groupLost,
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Name: "spillway_store_connections",
+			Help: "Connections to Redis servers.",
+		}, func() float64 { return float64(s.client.PoolStats().TotalConns) }),
+		prometheus.NewCounterFunc(prometheus.CounterOpts{
+			Name: "spillway_store_pool_timeouts_total",
+			Help: "Calls that waited in vain for a connection to a Redis server.",
+		}, func() float64 { return float64(s.client.PoolStats().Timeouts) }))
+}
+
+// Observe counts a call as calls.Metrics do, and the time-outs among the errors.
+func (m *metrics) Observe(op string, took time.Duration, err error) {
+	m.Metrics.Observe(op, took, err)
+	var failure net.Error
+	if errors.Is(err, context.DeadlineExceeded) || errors.As(err, &failure) && failure.Timeout() {
+		m.timeouts.WithLabelValues(op).Inc()
+	}
 }

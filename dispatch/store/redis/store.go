@@ -91,10 +91,11 @@ func Open(ctx context.Context, cfg Config, logger *slog.Logger, reg prometheus.R
 	}
 	cfg = cfg.withDefaults()
 	s := &Store{
-		cfg: cfg, client: newClient(cfg), logger: logger,
+		cfg: cfg, logger: logger,
 		partitions: make([]*partition, cfg.Partitions),
 		verify:     make(chan struct{}, 1), news: make(chan struct{}),
 	}
+	s.client = newClient(cfg, func() { s.metrics.dials.Inc() })
 	s.open, s.close = context.WithCancel(context.Background())
 	for i := range s.partitions {
 		keys := newPartitionKeys(cfg.Prefix, i)
@@ -118,7 +119,8 @@ func Open(ctx context.Context, cfg Config, logger *slog.Logger, reg prometheus.R
 	return s, nil
 }
 
-func newClient(cfg Config) goredis.UniversalClient {
+// newClient calls connected, which may be nil, for each connection it makes.
+func newClient(cfg Config, connected func()) goredis.UniversalClient {
 	// It would write to standard error by itself what calls return as errors.
 	goredis.SetLogger(&logging.VoidLogger{})
 	options := &goredis.UniversalOptions{
@@ -132,6 +134,9 @@ func newClient(cfg Config) goredis.UniversalClient {
 		FailingTimeoutSeconds:    1,
 		DisableIdentity:          true,
 		MaintNotificationsConfig: &maintnotifications.Config{Mode: maintnotifications.ModeDisabled},
+	}
+	if connected != nil {
+		options.OnConnect = func(context.Context, *goredis.Conn) error { connected(); return nil }
 	}
 	if cfg.TLS {
 		options.TLSConfig = &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: cfg.RootCAs}

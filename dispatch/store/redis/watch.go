@@ -47,6 +47,7 @@ func (s *Store) watch() {
 				s.logger.Warn(w)
 			}
 		}
+		s.metrics.warnings.Set(float64(len(warnings)))
 		warned = make(map[string]bool)
 		for _, w := range warnings {
 			warned[w] = true
@@ -96,7 +97,7 @@ func Inspect(ctx context.Context, cfg Config) (Report, error) {
 	if err := cfg.Validate(); err != nil {
 		return Report{}, fmt.Errorf("configure redis: %w", err)
 	}
-	s := &Store{cfg: cfg.withDefaults(), client: newClient(cfg)}
+	s := &Store{cfg: cfg.withDefaults(), client: newClient(cfg, nil)}
 	defer func() { _ = s.client.Close() }()
 	if err := s.checkVersion(ctx); err != nil {
 		return Report{}, err
