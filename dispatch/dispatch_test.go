@@ -93,9 +93,15 @@ func TestPartitionAway(t *testing.T) {
 	if released := r.log.Released(wal.Express); released != 0 {
 		t.Errorf("released up to %d, which one partition lacks", released)
 	}
+	held := func() float64 { return testutil.ToFloat64(r.d.metrics.held.WithLabelValues(wal.Express.String())) }
+	r.eventually("the partition is told to be held", func() bool { return held() == 1 })
+	if retries := testutil.ToFloat64(r.d.metrics.retries.WithLabelValues(wal.Express.String())); retries < 1 {
+		t.Errorf("%v retries are counted", retries)
+	}
 	r.store.hooks(nil, nil)
 	r.messages(300)
 	r.wantMessages(3300)
+	r.eventually("no partition is held", func() bool { return held() == 0 })
 	r.eventually("all released", func() bool { return r.log.Released(wal.Express) == 3300 })
 }
 

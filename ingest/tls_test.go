@@ -114,6 +114,9 @@ func TestTLS(t *testing.T) {
 	h := start(t, func(c *Config, _ *shelf) { c.TLS = files })
 	config := &tls.Config{RootCAs: ca.pool(), ServerName: "hooks.example"}
 
+	if expires := time.Until(time.Unix(int64(h.metric("spillway_ingest_certificate_expiry_timestamp_seconds")), 0)); expires < 50*time.Minute || expires > time.Hour {
+		t.Errorf("the certificate expires in %s; want an hour", expires)
+	}
 	c := h.dialTLS(config)
 	c.send(signed("x")).want(200)
 	c.send(signed("y")).want(200)

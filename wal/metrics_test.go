@@ -7,6 +7,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
 )
@@ -113,5 +115,48 @@ func checkHistograms(t *testing.T, reg *prometheus.Registry) {
 	}
 	if len(want) > 0 {
 		t.Errorf("missing: %v", want)
+	}
+}
+
+// TestCommitRunning: a commit that hangs is seen while it does.
+func TestCommitRunning(t *testing.T) {
+	reg := prometheus.NewRegistry()
+	config := DefaultConfig()
+	config.Dir, config.FS = "log", vfs.NewMem()
+	l, err := Open(config, nil, reg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer closeLog(t, l)
+	running := func() float64 {
+		families, err := reg.Gather()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, family := range families {
+			if family.GetName() == "spillway_log_commit_running_seconds" {
+				return family.GetMetric()[0].GetGauge().GetValue()
+			}
+		}
+		t.Fatal("there is no such metric")
+		return 0
+	}
+	hangs, goOn, done := make(chan struct{}), make(chan struct{}), make(chan error, 1)
+	go func() {
+		done <- l.do(func(*pebble.Batch) error { close(hangs); <-goOn; return nil })
+	}()
+	<-hangs
+	time.Sleep(10 * time.Millisecond)
+	if got := running(); got < 0.01 {
+		t.Errorf("the commit is said to run for %v s; want 10 ms at least", got)
+	}
+	close(goOn)
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+	for deadline := time.Now().Add(10 * time.Second); running() != 0; time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("a commit is said to run that ended")
+		}
 	}
 }

@@ -57,6 +57,9 @@ func TestReload(t *testing.T) {
 	if second, third := answer("the second secret"), answer("a third secret"); second != 200 || third != 403 {
 		t.Errorf("answered %d and %d after a bad file, want 200 and 403", second, third)
 	}
+	if ok, failed := p.number(`spillway_config_reloads_total{result="ok"}`), p.number(`spillway_config_reloads_total{result="failed"}`); ok != 1 || failed != 1 {
+		t.Errorf("%v good and %v bad reloads are counted; want 1 and 1", ok, failed)
+	}
 	write("the second secret", "limits: {body: 1MiB}\n")
 	reload("need a restart")
 	if first, second := answer("the first secret"), answer("the second secret"); first != 403 || second != 200 {

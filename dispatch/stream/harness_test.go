@@ -16,6 +16,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
+	dto "github.com/prometheus/client_model/go"
 	"github.com/valyala/fasthttp"
 	"go.uber.org/goleak"
 
@@ -228,6 +229,16 @@ func (p *peer) wantClose(code int) string {
 func (r *rig) wantMetric(what string, c prometheus.Collector, want float64) {
 	r.t.Helper()
 	eventually(r.t, what, func() bool { return testutil.ToFloat64(c) == want })
+}
+
+// sampled is how often a histogram was observed, and the sum of that.
+func sampled(t *testing.T, h prometheus.Histogram) (count uint64, sum float64) {
+	t.Helper()
+	var m dto.Metric
+	if err := h.Write(&m); err != nil {
+		t.Fatal(err)
+	}
+	return m.GetHistogram().GetSampleCount(), m.GetHistogram().GetSampleSum()
 }
 
 func TestMain(m *testing.M) {

@@ -19,6 +19,9 @@ func TestResumeAfterEveryEvent(t *testing.T) {
 	p.live()
 	all := r.feed.fill(20)
 	got := p.events(all)
+	if count, sum := sampled(t, r.server.metrics.delay); count == 0 || sum > 10 {
+		t.Errorf("%d writes took %v s", count, sum)
+	}
 	for i, m := range got {
 		// All came in the order of their places, so what follows is what is missing;
 		// of other partitions some may come twice.

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
 
 	"spillway/dispatch/event"
 	"spillway/dispatch/store"
@@ -112,6 +113,34 @@ func TestOpenWhileAway(t *testing.T) {
 		t.Fatal(err)
 	}
 	eventually(t, "cursors", func() bool { _, err := s.Cursors(t.Context(), source); return err == nil })
+}
+
+// TestTimeouts: what a server does not answer in time is counted as that.
+func TestTimeouts(t *testing.T) {
+	t.Parallel()
+	server := startServer(t, localredis.Options{})
+	s := mustOpen(t, testConfig(server.Addr()))
+	source := store.Source{Node: "n", Lane: "bulk"}
+	if _, err := s.Cursors(t.Context(), source); err != nil {
+		t.Fatal(err)
+	}
+	if err := server.Pause(); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	if _, err := s.Cursors(ctx, source); err == nil {
+		t.Error("a server that stands still answers")
+	}
+	if err := server.Resume(); err != nil {
+		t.Fatal(err)
+	}
+	if got := testutil.ToFloat64(s.metrics.timeouts.WithLabelValues(opCursors)); got != 1 {
+		t.Errorf("%v time-outs are counted; want 1", got)
+	}
+	if got := testutil.ToFloat64(s.metrics.dials); got < 1 {
+		t.Errorf("%v connections are counted", got)
+	}
 }
 
 func eventually(t testing.TB, what string, ok func() bool) {
