@@ -45,6 +45,7 @@ var arrows = map[string][]string{
 	"bench/report":             {"bench/campaign", "bench/machine"},
 	"bench/subscribers":        {},
 	"cmd/spillway/config":      {},
+	"cmd/spillway/logger":      {},
 	// Real servers for the tests of any package.
 	"dispatch/store/redis/localredis": {},
 	// A real browser for the tests of any package.

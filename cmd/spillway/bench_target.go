@@ -107,12 +107,13 @@ func newBenchTargetCommand() *cobra.Command {
 			listening := func(public, admin net.Addr) {
 				_ = json.NewEncoder(cmd.OutOrStdout()).Encode(ack.Addresses{Public: public.String(), Admin: admin.String()})
 			}
-			logger, err := newLogger(cmd.ErrOrStderr(), "text", "warn")
+			lines, err := newLogger(cmd.ErrOrStderr(), "text", "warn")
 			if err != nil {
 				return err
 			}
+			defer lines.Flush()
 			cfg.Stream.SocketsPerToken = cfg.Stream.Sockets // one token opens them all
-			return beTarget(ctx, kind, cfg, logger, listening)
+			return beTarget(ctx, kind, cfg, slog.New(lines), listening)
 		},
 	}
 	cmd.Flags().StringVar(&kind, "kind", "", "the `kind`: ceiling, file, paused, serve, redis, xadd or xadd-grouped")

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"golang.org/x/term"
+
+	"spillway/cmd/spillway/logger"
 )
 
 // progressEvery is how often the progress of a job is shown at most.
@@ -19,6 +21,7 @@ const progressEvery = 200 * time.Millisecond
 // ends it.
 type job struct {
 	broken chan error
+	lines  *logger.Handler
 
 	mu       sync.Mutex
 	out      io.Writer
@@ -28,7 +31,9 @@ type job struct {
 }
 
 func newJob(stderr io.Writer) *job {
-	return &job{out: stderr, terminal: isTerminal(stderr), broken: make(chan error, 1)}
+	j := &job{out: stderr, terminal: isTerminal(stderr), broken: make(chan error, 1)}
+	j.lines = logger.NewHandler(slog.NewTextHandler(j, &slog.HandlerOptions{Level: slog.LevelWarn}))
+	return j
 }
 
 func isTerminal(w io.Writer) bool {
@@ -42,6 +47,7 @@ func (j *job) run(f func() error) error {
 	done := make(chan error, 1)
 	go func() { done <- f() }()
 	defer j.clear()
+	defer j.lines.Flush()
 	select {
 	case err := <-done:
 		return err
@@ -94,6 +100,4 @@ func (j *job) Write(p []byte) (int, error) {
 }
 
 // logger is for what a log and a store have to say: warnings and worse.
-func (j *job) logger() *slog.Logger {
-	return slog.New(slog.NewTextHandler(j, &slog.HandlerOptions{Level: slog.LevelWarn}))
-}
+func (j *job) logger() *slog.Logger { return slog.New(j.lines) }

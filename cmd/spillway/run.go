@@ -133,6 +133,9 @@ func (r *receiver) open(ctx context.Context, cfg config.Config) (err error) {
 	registry := prometheus.NewRegistry()
 	logFigures := newPebbleFigures("log").withFailover()
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), newBuildInfo(), r.reloads)
+	if lines, ok := r.logger.Handler().(prometheus.Collector); ok {
+		registry.MustRegister(lines)
+	}
 	diskFailed := func(err error) { r.fail(fmt.Errorf("%w: %w", errDisk, err)) }
 
 	logConfig := logConfig(cfg)

@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"spillway/cmd/spillway/config"
+	"spillway/cmd/spillway/logger"
 )
 
 // serveOptions are what `serve` was told.
@@ -73,10 +74,12 @@ second one at once. Exits 2 where the config is wrong, 3 where the disk failed.`
 
 // serve loads the config and runs the receiver until a signal ends it.
 func (o *serveOptions) serve(ctx context.Context, stdout, stderr io.Writer) error {
-	logger, err := newLogger(stderr, o.logFormat, o.logLevel)
+	lines, err := newLogger(stderr, o.logFormat, o.logLevel)
 	if err != nil {
 		return err
 	}
+	defer lines.Flush()
+	logger := slog.New(lines)
 	cfg, err := o.load()
 	if err != nil {
 		return err
@@ -92,7 +95,7 @@ func (o *serveOptions) serve(ctx context.Context, stdout, stderr io.Writer) erro
 		}
 		text, err := nextCommands(cfg, public.String(), time.Now())
 		if err != nil {
-			logger.Error("no commands to show", "error", err)
+			logger.Warn("no commands to show: a token cannot be made", "error", err)
 			return
 		}
 		fmt.Fprintf(stdout, "\n%s\n", text)
@@ -130,8 +133,8 @@ func (o *serveOptions) watchSignals(ctx context.Context, stop context.CancelFunc
 	}
 }
 
-// newLogger logs to w in the format, from the level on.
-func newLogger(w io.Writer, format, level string) (*slog.Logger, error) {
+// newLogger logs to w in the format, from the level on, without most repeats.
+func newLogger(w io.Writer, format, level string) (*logger.Handler, error) {
 	var threshold slog.Level
 	if err := threshold.UnmarshalText([]byte(level)); err != nil || strings.ContainsAny(level, "+-") {
 		return nil, usageError("--log-level %q is not allowed; allowed: debug, info, warn, error", level)
@@ -139,9 +142,9 @@ func newLogger(w io.Writer, format, level string) (*slog.Logger, error) {
 	options := &slog.HandlerOptions{Level: threshold}
 	switch format {
 	case "text":
-		return slog.New(slog.NewTextHandler(w, options)), nil
+		return logger.NewHandler(slog.NewTextHandler(w, options)), nil
 	case "json":
-		return slog.New(slog.NewJSONHandler(w, options)), nil
+		return logger.NewHandler(slog.NewJSONHandler(w, options)), nil
 	}
 	return nil, usageError("--log-format %q is not allowed; allowed: text, json", format)
 }
