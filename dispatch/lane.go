@@ -35,8 +35,7 @@ type lane struct {
 	rewound *rewound
 
 	mu     sync.Mutex
-	gapEnd uint64    // records below it that are gone were counted
-	noted  time.Time // when a worker's failure was last logged
+	gapEnd uint64 // records below it that are gone were counted
 }
 
 func newLane(d *Dispatcher, id wal.Lane, node string, fail context.CancelCauseFunc) *lane {
@@ -195,15 +194,11 @@ func (l *lane) countGap(seq, first uint64) {
 	}
 	l.gapEnd = first
 	l.dispatcher.metrics.gapRecords.WithLabelValues(l.id.String()).Add(float64(first - seq))
-	l.logger.Error("records are gone from the log that the store has not seen", "from", seq, "before", first)
+	l.logger.Error("records are gone from the log that the store has not seen: their events are lost", "from", seq, "before", first)
 }
 
-// noteInterval is the least time between two lines about workers: all of a lane
-// fail at once where the store is away.
-const noteInterval = 3 * time.Second
-
 // note counts a failed call to the store and logs it: the first, and each time the
-// tries have doubled; of workers that fail together one.
+// tries have doubled.
 func (l *lane) note(ctx context.Context, w *worker, err error, attempt int) {
 	if ctx.Err() != nil {
 		return
@@ -217,22 +212,9 @@ func (l *lane) note(ctx context.Context, w *worker, err error, attempt int) {
 	}
 	logger := l.logger
 	if w != nil {
-		if !l.mayNote(time.Now()) {
-			return
-		}
 		logger = logger.With("partition", w.partition)
 	}
-	logger.Warn("the store does not answer as it should: trying again", "tries", attempt+1, "error", err)
-}
-
-func (l *lane) mayNote(now time.Time) bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if now.Sub(l.noted) < noteInterval {
-		return false
-	}
-	l.noted = now
-	return true
+	logger.Warn("the store does not answer as it should, trying again", "tries", attempt+1, "error", err)
 }
 
 // watch looks at all cursors in each interval: it releases what is durable,

@@ -36,7 +36,7 @@ func (r *rewound) found(partition int, confirmed, stored uint64) {
 	defer r.mu.Unlock()
 	if len(r.until) == 0 {
 		r.events, r.most, r.began = 0, 0, time.Now()
-		r.logger.Warn("the store is older than it was: applying again; other partitions may be too",
+		r.logger.Warn("the store is older than it was: applying again; other partitions may be older, too",
 			"partition", partition, "confirmed", confirmed, "stored", stored)
 	}
 	r.until[partition] = max(r.until[partition], confirmed)

@@ -85,6 +85,7 @@ type harness struct {
 	t     *testing.T
 	shelf *shelf
 	reg   *prometheus.Registry
+	logs  *lockedBuffer
 }
 
 func testConfig() Config {
@@ -139,7 +140,7 @@ func start(t *testing.T, change func(*Config, *shelf)) *harness {
 			}
 		}
 	})
-	return &harness{Server: s, t: t, shelf: sh, reg: reg}
+	return &harness{Server: s, t: t, shelf: sh, reg: reg, logs: logs}
 }
 
 type lockedBuffer struct {
@@ -223,6 +224,9 @@ func (c *client) want(code int) answer {
 	}
 	if retry := a.Header.Get("Retry-After"); (code == 503) != (retry != "") {
 		c.t.Errorf("answered %d with Retry-After %q", code, retry)
+	}
+	if id := a.Header.Get(requestID); code != 503 && id != "" {
+		c.t.Errorf("answered %d with the request id %q", code, id)
 	}
 	return a
 }

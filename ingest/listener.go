@@ -59,10 +59,8 @@ func (l *listener) Accept() (net.Conn, error) {
 			return nil, err
 		}
 		if err != nil {
-			if delay == minAcceptDelay {
-				l.logger.Warn("cannot accept a connection, trying again; out of files: raise the limit "+
-					"(ulimit -n, LimitNOFILE) or lower limits.connections", "error", err)
-			}
+			l.logger.Warn("cannot accept a connection, trying again; out of files: raise the limit "+
+				"(ulimit -n, LimitNOFILE) or lower limits.connections", "error", err)
 			if !l.wait(delay) {
 				return nil, net.ErrClosed
 			}

@@ -54,7 +54,7 @@ func TestAcceptGoesOn(t *testing.T) {
 		if waited := time.Since(begin); waited != 35*time.Millisecond {
 			t.Errorf("waited %s, want 5 + 10 + 20 ms", waited)
 		}
-		if strings.Count(logs.String(), "limits.connections") != 1 {
+		if strings.Count(logs.String(), "limits.connections") != 3 {
 			t.Errorf("logged %q", logs)
 		}
 	})

@@ -82,8 +82,9 @@ type Server struct {
 	// stopping is set before connections are closed: a request that is handled
 	// later is refused.
 	stopping atomic.Bool
-	// complained is when a refusal of the log was last logged, in Unix seconds.
-	complained atomic.Int64
+	// refused is when a webhook was last refused for now, in Unix seconds; 0 once
+	// they are taken again.
+	refused atomic.Int64
 }
 
 // New binds the address of cfg, which is valid, and reads its certificates.

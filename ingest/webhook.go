@@ -4,10 +4,7 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"errors"
-	"fmt"
 	"io"
-	"runtime"
-	"runtime/debug"
 	"syscall"
 	"time"
 
@@ -22,12 +19,7 @@ const (
 	// skipBytes is the largest unread body that is skipped to keep its
 	// connection; with a larger one the connection is closed.
 	skipBytes = 64 << 10
-	// complainEvery bounds how often refusals are logged, in seconds.
-	complainEvery = 10
 )
-
-// errOverload is why webhooks are refused that the log has room for.
-var errOverload = errors.New("they come faster than the disk takes them: those let in would wait too long")
 
 var (
 	signatureHeader = []byte("X-Hub-Signature-256")
@@ -123,8 +115,7 @@ func (s *Server) answer(ctx *fasthttp.RequestCtx, code int) {
 // route gives the code to answer with, 0 where the stream answered.
 func (s *Server) route(ctx *fasthttp.RequestCtx) int {
 	if s.stopping.Load() {
-		s.metrics.unavailable[unavailableStopping].Inc()
-		return unread(ctx, fasthttp.StatusServiceUnavailable)
+		return unread(ctx, s.refuse(ctx, unavailableStopping, nil))
 	}
 	switch string(ctx.Path()) {
 	case webhookPath:
@@ -190,10 +181,10 @@ func (s *Server) receive(ctx *fasthttp.RequestCtx) int {
 		return leave(ctx, code)
 	}
 	if err := s.log.Ready(); err != nil {
-		return unread(ctx, s.refuse(unavailableLog, err))
+		return unread(ctx, s.refuse(ctx, unavailableLog, err))
 	}
 	if !s.admission.letIn(start) {
-		return unread(ctx, s.refuse(unavailableOverload, errOverload))
+		return unread(ctx, s.refuse(ctx, unavailableOverload, nil))
 	}
 	if code := s.readBody(ctx, &r.body); code != 0 {
 		return code
@@ -205,7 +196,7 @@ func (s *Server) receive(ctx *fasthttp.RequestCtx) int {
 	}
 	r.webhook = Webhook{Received: start, App: app, Signature: r.signature[:], Body: content, Bulk: Bulk(content)}
 	if err := s.append(&r.webhook); err != nil {
-		return s.refuse(unavailableLog, err)
+		return s.refuse(ctx, unavailableLog, err)
 	}
 	s.metrics.taken.Add(float64(len(content)))
 	s.metrics.ack.Observe(time.Since(start).Seconds())
@@ -226,14 +217,6 @@ func (s *Server) append(w *Webhook) error {
 	return err
 }
 
-// refuse gives the code of a webhook that is refused for now, and counts and
-// logs why.
-func (s *Server) refuse(reason string, err error) int {
-	s.metrics.unavailable[reason].Inc()
-	s.complain(err)
-	return fasthttp.StatusServiceUnavailable
-}
-
 // readBody reads a request's body; it returns 0 or the code of a refusal.
 func (s *Server) readBody(ctx *fasthttp.RequestCtx, b *body) int {
 	source := ctx.RequestBodyStream()
@@ -251,7 +234,7 @@ func (s *Server) readBody(ctx *fasthttp.RequestCtx, b *body) int {
 	case errors.Is(err, errTooLarge):
 		return leave(ctx, fasthttp.StatusRequestEntityTooLarge)
 	case errors.Is(err, errInFlight):
-		return unread(ctx, s.refuse(unavailableInFlight, err))
+		return unread(ctx, s.refuse(ctx, unavailableInFlight, nil))
 	case timedOut(ctx, err):
 		ctx.SetConnectionClose()
 		return fasthttp.StatusRequestTimeout
@@ -287,34 +270,4 @@ func timedOut(ctx *fasthttp.RequestCtx, err error) bool {
 		return err != io.EOF && c.timedOut.Load()
 	}
 	return false
-}
-
-// complain logs why webhooks are refused for now, not each time.
-func (s *Server) complain(err error) {
-	now := time.Now().Unix()
-	last := s.complained.Load()
-	if now-last >= complainEvery && s.complained.CompareAndSwap(last, now) {
-		s.logger.Error("webhooks are refused with 503", "error", err)
-	}
-}
-
-// resume logs that webhooks are taken again, where a refusal was logged. It is as
-// rare as that: a log at its limit refuses one and takes the next.
-func (s *Server) resume(now time.Time) {
-	last := s.complained.Load()
-	if last != 0 && now.Unix()-last >= complainEvery && s.complained.CompareAndSwap(last, 0) {
-		s.logger.Info("webhooks are taken again")
-	}
-}
-
-// panicked refuses the request whose handling broke off; the others go on. Only
-// the runtime's own words are logged: any other value may hold what came in.
-func (s *Server) panicked(ctx *fasthttp.RequestCtx, reason any) {
-	text := fmt.Sprintf("%T", reason)
-	if failure, ok := reason.(runtime.Error); ok {
-		text = failure.Error()
-	}
-	s.logger.Error("handling a request broke off", "panic", text, "stack", string(debug.Stack()))
-	ctx.Response.Reset()
-	s.answer(ctx, leave(ctx, fasthttp.StatusServiceUnavailable))
 }

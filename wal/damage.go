@@ -13,10 +13,10 @@ import (
 // gets an error, and all else is as good as it was. Pebble's own way is to end
 // the process. Who only reads has the error, and needs no line in the log.
 func (l *Log) reportDamage(info pebble.DataCorruptionInfo) {
-	if l.readOnly || !l.damaged.due() {
+	if l.readOnly {
 		return
 	}
-	l.logger.Error("a file of the log is damaged: check the log with `spillway log verify`, copy the folder, then restore it or start with an empty one",
+	l.logger.Error("a file of the log is damaged: check it with spillway log verify, copy the folder, then restore it or start with an empty one",
 		"file", info.Path)
 }
 

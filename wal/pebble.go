@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
-	"sync/atomic"
-	"time"
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -22,8 +20,6 @@ const (
 	// tableSize is the size of the files that records end up in.
 	tableSize = 32 << 20
 	blockSize = 32 << 10
-	// warnEvery keeps a disk that fails all the time from flooding the log output.
-	warnEvery = time.Second
 )
 
 // options are Pebble's for a log: keys come in order, are read once soon after
@@ -181,28 +177,16 @@ func syncFolder(files vfs.FS, dir string) error {
 type pebbleLogger struct {
 	logger *slog.Logger
 	fatal  func(error)
-	warned seldom
-}
-
-// seldom keeps what happens all the time from being logged as often.
-type seldom struct{ last atomic.Int64 } // Unix nanoseconds
-
-// due reports whether warnEvery has passed since it last did.
-func (s *seldom) due() bool {
-	now, last := time.Now().UnixNano(), s.last.Load()
-	return now-last >= int64(warnEvery) && s.last.CompareAndSwap(last, now)
 }
 
 func (p *pebbleLogger) Infof(format string, args ...any) {
 	if p.logger.Enabled(context.Background(), slog.LevelDebug) {
-		p.logger.Debug("pebble", "msg", fmt.Sprintf(format, args...))
+		p.logger.Debug("pebble says", "db", "log", "text", fmt.Sprintf(format, args...))
 	}
 }
 
 func (p *pebbleLogger) Errorf(format string, args ...any) {
-	if p.warned.due() {
-		p.logger.Warn("pebble", "msg", fmt.Sprintf(format, args...))
-	}
+	p.logger.Warn("pebble complains", "db", "log", "text", fmt.Sprintf(format, args...))
 }
 
 // Fatalf never returns: where it does Pebble goes on as if nothing had

@@ -56,7 +56,7 @@ func (r *reclaimer) run() {
 			return
 		}
 		if err := r.reclaimLane(lane, through); err != nil && r.ctx.Err() == nil {
-			r.log.logger.Warn("give back disk space", "lane", lane.String(), "err", err)
+			r.log.logger.Warn("cannot give back disk space, the next deletion tries again", "lane", lane.String(), "error", err)
 		}
 	}
 }

@@ -75,7 +75,7 @@ func (j *janitor) run() {
 // report logs an error; one of a log that failed was reported already.
 func (j *janitor) report(err error) {
 	if err != nil && !errors.Is(err, ErrFailed) {
-		j.log.logger.Error("trim log", "err", err)
+		j.log.logger.Error("cannot trim the log, trying again", "error", err)
 	}
 }
 

@@ -93,7 +93,7 @@ func (s *space) refresh() {
 		return
 	}
 	if err != nil {
-		s.logger.Warn("read free disk space", "dir", s.dir, "err", err)
+		s.logger.Warn("cannot tell how much of the disk is free, trying again", "dir", s.dir, "error", err)
 		return
 	}
 	free := int64(min(usage.AvailBytes, math.MaxInt64))
@@ -102,7 +102,7 @@ func (s *space) refresh() {
 		return
 	}
 	if err := s.makeBallast(); err != nil {
-		s.logger.Warn("make ballast file", "dir", s.dir, "err", err)
+		s.logger.Warn("cannot make the ballast file, trying again", "dir", s.dir, "error", err)
 		return
 	}
 	s.free.Add(-s.ballast)
@@ -144,8 +144,8 @@ func (s *space) giveBallast() {
 		return
 	}
 	if err := s.files.Remove(s.path()); err != nil {
-		s.logger.Error("remove ballast file", "dir", s.dir, "err", err)
+		s.logger.Error("disk full, and the ballast file cannot be removed: make room", "dir", s.dir, "error", err)
 		return
 	}
-	s.logger.Error("disk full: ballast given away, webhooks are refused until there is room", "dir", s.dir)
+	s.logger.Error("disk full: the ballast file is given away, webhooks are refused until there is room", "dir", s.dir)
 }

@@ -87,8 +87,6 @@ type Log struct {
 	// failoverLock is nil without Config.FailoverDir.
 	failoverLock *pebble.Lock
 	node         atomic.Pointer[string]
-	// damaged says when a damaged file was last reported.
-	damaged seldom
 
 	lanes [len(Lanes)]*laneState
 	// The dead letters kept, and the bytes of their keys and values.
@@ -335,7 +333,7 @@ func (l *Log) fail(cause error) {
 		l.failure = fmt.Errorf("%w: %w", ErrFailed, cause)
 		close(l.failed)
 		l.queue.fail(l.failure)
-		l.logger.Error("log failed", "err", cause)
+		l.logger.Error("the log failed: look at its disk, then start again", "error", cause)
 		if l.config.OnFatal != nil && l.serving.Load() {
 			go l.config.OnFatal(l.failure)
 		}

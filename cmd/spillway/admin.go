@@ -11,6 +11,7 @@ import (
 	"net/http/pprof"
 	"time"
 
+	"github.com/google/uuid"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
@@ -71,6 +72,15 @@ func newAdmin(address string, gatherer prometheus.Gatherer, ready func() error, 
 	return a, nil
 }
 
+// failed answers 500 with an id that is for the log, too. It is made here: a
+// client's own would put into the log what anyone likes.
+func failed(w http.ResponseWriter, err error) (id string) {
+	id = uuid.NewString()
+	w.Header().Set("X-Request-Id", id)
+	http.Error(w, err.Error(), http.StatusInternalServerError)
+	return id
+}
+
 // showLog answers for /log with the source; call it before serve.
 func (a *admin) showLog(source logSource) {
 	a.desk = newLogDesk(source, a.logger)
@@ -120,8 +130,7 @@ func (a *admin) answer(w http.ResponseWriter, value any, err error) {
 	case errors.Is(err, store.ErrNoContact):
 		http.Error(w, err.Error(), http.StatusNotFound)
 	case err != nil:
-		a.logger.Error("contact request failed", "error", err)
-		http.Error(w, err.Error(), http.StatusInternalServerError)
+		a.logger.Error("a request for a contact failed", "error", err, "request_id", failed(w, err))
 	default:
 		w.Header().Set("Content-Type", "application/json")
 		_ = json.NewEncoder(w).Encode(value)

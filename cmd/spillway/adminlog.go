@@ -74,18 +74,26 @@ func (d *logDesk) with(handle func(context.Context, *lineWriter, *http.Request) 
 			cancel(errStopping)
 			lines.to.hurry()
 		})()
-		err := handle(ctx, lines, r)
-		switch {
-		case err == nil:
-			err = lines.out.Flush()
-		case lines.begun:
-			err = errors.Join(lines.write(logLine{Error: err.Error()}), lines.out.Flush(), err)
-		default:
-			http.Error(w, err.Error(), logStatus(err))
-		}
-		if err != nil && r.Context().Err() == nil && logStatus(err) == http.StatusInternalServerError {
-			d.logger.Error("log request failed", "path", r.URL.Path, "error", err)
-		}
+		d.end(w, r, lines, handle(ctx, lines, r))
+	}
+}
+
+// end answers with what became of a request. Where the answer has begun there is
+// no place for an id any more: it has the error itself, and the log an empty id.
+func (d *logDesk) end(w http.ResponseWriter, r *http.Request, lines *lineWriter, err error) {
+	var id string
+	switch {
+	case err == nil:
+		err = lines.out.Flush()
+	case lines.begun:
+		err = errors.Join(lines.write(logLine{Error: err.Error()}), lines.out.Flush(), err)
+	case logStatus(err) == http.StatusInternalServerError:
+		id = failed(w, err)
+	default:
+		http.Error(w, err.Error(), logStatus(err))
+	}
+	if err != nil && r.Context().Err() == nil && logStatus(err) == http.StatusInternalServerError {
+		d.logger.Error("a request to look into the log failed", "error", err, "path", r.URL.Path, "request_id", id)
 	}
 }
 

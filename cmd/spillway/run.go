@@ -92,7 +92,7 @@ func run(ctx context.Context, cfg config.Config, logger *slog.Logger, reloads *r
 	r.shutdown(stop)
 	// A part may wait for a failed disk for ever, and for a full one for long.
 	if !errors.Is(err, errDisk) && !within(shutdownTimeout, running.Wait) {
-		r.logger.Error("a part does not end: left to the next start")
+		r.logger.Warn("a part does not end in time: left to the next start, which loses nothing")
 	}
 	return err
 }
@@ -265,7 +265,7 @@ func (r *receiver) close() error {
 		err = errors.Join(errs...)
 	})
 	if !closed {
-		r.logger.Error("closing takes too long: left to the next start")
+		r.logger.Warn("closing takes too long: left to the next start, which loses nothing")
 		return nil
 	}
 	return err

@@ -149,7 +149,7 @@ func (k *socket) feedFailed(err error) *ending {
 		return end
 	}
 	if !errors.Is(err, errGap) && !errors.Is(err, errMark) {
-		k.server.logger.Warn("stream cannot read the store", "error", err)
+		k.server.logger.Warn("the store cannot be read for a socket: it is closed and may come again", "error", err)
 		return &ending{code: tryLater, reason: "store not available"}
 	}
 	bounds, _, err := k.server.feed.Bounds(k.server.ctx)

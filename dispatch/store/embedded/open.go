@@ -1,6 +1,7 @@
 package embedded
 
 import (
+	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -279,11 +280,13 @@ func (s *Store) readNumber(key []byte) (uint64, error) {
 type pebbleLogger struct{ store *Store }
 
 func (l pebbleLogger) Infof(format string, args ...any) {
-	l.store.logger.Debug("pebble: " + fmt.Sprintf(format, args...))
+	if l.store.logger.Enabled(context.Background(), slog.LevelDebug) {
+		l.store.logger.Debug("pebble says", "db", "store", "text", fmt.Sprintf(format, args...))
+	}
 }
 
 func (l pebbleLogger) Errorf(format string, args ...any) {
-	l.store.logger.Error("pebble: " + fmt.Sprintf(format, args...))
+	l.store.logger.Warn("pebble complains", "db", "store", "text", fmt.Sprintf(format, args...))
 }
 
 func (l pebbleLogger) Fatalf(format string, args ...any) {
@@ -295,5 +298,5 @@ func (l pebbleLogger) Fatalf(format string, args ...any) {
 // again; while it cannot, applying stalls and the log keeps what comes.
 func (s *Store) backgroundError(err error) {
 	s.metrics.Failed(opUpkeep)
-	s.logger.Error("the store could not write in the background", "error", err)
+	s.logger.Error("the store cannot write in the background, trying again: look at its disk", "error", err)
 }

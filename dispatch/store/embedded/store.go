@@ -171,7 +171,7 @@ func (s *Store) hasFailed() bool {
 func (s *Store) fail(err error) {
 	s.failOnce.Do(func() {
 		close(s.fatal)
-		s.logger.Error("the store's disk failed", "error", err)
+		s.logger.Error("the store's disk failed: look at it, then start again", "error", err)
 		s.cfg.OnFatal(err)
 	})
 }

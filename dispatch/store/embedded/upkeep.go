@@ -58,7 +58,7 @@ func (s *Store) kickUpkeep() {
 func (s *Store) report(what string, err error) {
 	if err != nil {
 		s.metrics.Failed(opUpkeep)
-		s.logger.Error("upkeep of the store failed", "task", what, "error", err)
+		s.logger.Error("upkeep of the store failed, the next turn tries again", "task", what, "error", err)
 	}
 }
 

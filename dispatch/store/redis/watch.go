@@ -44,7 +44,7 @@ func (s *Store) watch() {
 		}
 		for _, w := range warnings {
 			if !warned[w] {
-				s.logger.Warn(w)
+				s.logger.Warn("redis is not set up as it should be", "warning", w)
 			}
 		}
 		s.metrics.warnings.Set(float64(len(warnings)))
