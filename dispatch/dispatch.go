@@ -153,7 +153,7 @@ func (d *Dispatcher) Run(ctx context.Context) error {
 			return fmt.Errorf("renew identity of log: %w", err)
 		}
 		d.metrics.renewals.Inc()
-		d.logger.Error("the store has seen another state of this log: the log's newest records were lost, an older copy was restored, or this is a clone; all records kept are applied again under a new identity", "node", node)
+		d.logger.Error("the store has seen another state of this log: all records kept are applied again under a new identity", "node", node)
 	}
 }
 

@@ -17,7 +17,7 @@ func (s *Store) adoptWindow() error {
 		s.cfg.Window = was
 		return nil
 	case was > 0:
-		s.logger.Warn("dedupe.window has changed: events that were older than the shorter of the two when they came are taken for new ones where they come again",
+		s.logger.Warn("dedupe.window has changed: what was older than the shorter of the two when it came is taken for new where it comes again",
 			"was", was.String(), "is", s.cfg.Window.String())
 	}
 	return s.setDurably(windowKey(), idValue(uint64(s.cfg.Window)))
