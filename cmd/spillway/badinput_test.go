@@ -19,9 +19,13 @@ import (
 )
 
 // TestBadInput posts what no one should, and wants the promised answer to each,
-// nothing kept of what was refused, and nothing lost of what was signed.
+// nothing kept of what was refused, nothing lost of what was signed, and nothing
+// of either in the log at any level.
 func TestBadInput(t *testing.T) {
-	p := start(t, t.TempDir())
+	cmd := exec.Command(buildBinary(t), "serve", "--log-format", "json", "--log-level", "debug")
+	cmd.Env = serveEnv(t.TempDir())
+	p := launchCommand(t, cmd)
+	p.waitReady()
 	good := messageWebhook("wamid.good", "15550001001", "good")
 	sign := func(body []byte) string { return ingest.Sign(testAppSecret, body) }
 	thousand := make([]string, 1000)
@@ -79,9 +83,23 @@ func TestBadInput(t *testing.T) {
 	if dead := p.metric(`spillway_events_total{outcome="dead",type="unknown"}`); dead != "4" {
 		t.Errorf("%s dead letters, want 4: truncated, not JSON, deep, and one item", dead)
 	}
-	for _, secret := range []string{testAppSecret, "15550001003", "a sibling", "wamid"} {
+	if code := p.terminate(15 * time.Second); code != 0 {
+		t.Errorf("exit code %d", code)
+	}
+	for _, secret := range []string{
+		testAppSecret, testVerifyToken, testJWTSecret, testToken(t)[:40], sign(good)[7:], "1555000", "a sibling", "wamid", "caf", "hello",
+	} {
 		if strings.Contains(p.logText(), secret) {
 			t.Errorf("the log holds %q", secret)
+		}
+	}
+	told := make(map[any]bool)
+	for _, line := range p.logLines() {
+		told[line["msg"]] = true
+	}
+	for _, message := range []string{"webhooks hold what cannot be decoded: kept as dead letters", "pebble says"} {
+		if !told[message] {
+			t.Errorf("the log does not say: %s", message)
 		}
 	}
 }
