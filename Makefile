@@ -11,7 +11,7 @@ COMMIT  := $(shell git rev-parse HEAD 2>/dev/null || echo unknown)
 LDFLAGS := -X main.version=$(VERSION) -X main.commit=$(COMMIT)
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test test-full check fuzz bench soak race-needs redis-needs chromium-needs postgres-needs postgres-missing node-missing
+.PHONY: help run build test test-full check fuzz bench soak dashboards race-needs redis-needs chromium-needs postgres-needs postgres-missing node-missing
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -54,6 +54,9 @@ bench: build ## Spillway beside what people use instead, and its campaigns: benc
 
 soak: ## a load for SOAKTIME (1h) with kill -9 now and then: nothing lost, nothing grows
 	SPILLWAY_SOAK=$(SOAKTIME) $(GO) test -count=1 -timeout 0 -v -run '^TestSoak$$' ./cmd/spillway
+
+dashboards: ## dashboards/grafana, made by dashboards/generate
+	$(GO) run ./dashboards/generate
 
 # debian PACKAGE… installs them as root where there is apt-get, else it fails.
 # Their services are not started, unless a policy-rc.d of the machine's own says so.

@@ -46,6 +46,7 @@ var arrows = map[string][]string{
 	"bench/subscribers":        {},
 	"cmd/spillway/config":      {},
 	"cmd/spillway/logger":      {},
+	"dashboards/generate":      {},
 	// Real servers for the tests of any package.
 	"dispatch/store/redis/localredis": {},
 	// A real browser for the tests of any package.
