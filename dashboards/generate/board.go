@@ -25,9 +25,9 @@ type row struct {
 // columns is the width of Grafana's grid.
 const columns = 24
 
-// json is the dashboard as Grafana takes it, with sorted keys. It is schema
-// version 1 of Grafana, which the package calls deprecated: versions 11 and 12
-// take version 2 behind a flag alone, and all later ones take version 1.
+// json is the dashboard as Grafana takes it, with sorted keys. It is of version 1
+// of Grafana's schema: the package calls it deprecated, but Grafana 11 and 12
+// load version 2 behind a feature flag at best.
 func (b board) json(runbook string) ([]byte, error) {
 	d := dashboard.NewDashboard()
 	d.Uid, d.Title, d.Description = &b.uid, &b.title, &b.about

@@ -126,10 +126,10 @@ func redis() []panel {
 			about("Calls that waited in vain for a connection of the pool.").steady(red),
 		each("Scripts loaded", "cps", q("sum by (instance) (rate(spillway_store_script_loads_total{@}[@]))", "{{instance}}")).
 			about("Times a server did not know the script: it has started anew, or was flushed."),
-		each("Contacts claimed at once", "cps", q("sum by (instance) (rate(spillway_store_conflicts_total{@}[@]))", "{{instance}}")).
-			about("Events applied again, as another receiver changed the same contact meanwhile. Many only if the receivers' traffic overlaps."),
-		each("Contacts guessed wrong", "cps", q("sum by (instance) (rate(spillway_store_contact_guesses_total{@}[@]))", "{{instance}}")).
-			about("Contacts that were not as the receiver had expected, at the price of another call."),
+		each("Calls built again", "cps", q("sum by (instance) (rate(spillway_store_conflicts_total{@}[@]))", "{{instance}}")).
+			about("Batches and claims that were built again, as another receiver had changed the same contact or seen the same message meanwhile. Some are normal."),
+		each("Contacts guessed", "cps", q("sum by (instance) (rate(spillway_store_contact_guesses_total{@}[@]))", "{{instance}}")).
+			about("Statuses and echoes whose contact could not be looked up for long, and that carry the one of a first sight. Their contact_id may be wrong.").steady(yellow),
 		each("Warnings of Redis' settings", "none", q("spillway_store_warnings{@}", "{{instance}}")).
 			about("Eviction, no persistence, sets outgrown: `spillway check` and the log say which. SpillwayRedisWarnings").steady(yellow),
 	}

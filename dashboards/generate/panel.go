@@ -53,6 +53,9 @@ type step struct {
 	colour string
 }
 
+// above0 is where what should be 0 is not.
+const above0 = 1e-9
+
 // below is the start of a step that holds where no other does, in place of green.
 var below = math.Inf(-1)
 
@@ -99,7 +102,7 @@ func (p panel) size(width, height uint32) panel { p.width, p.height = width, hei
 
 // steady is green at 0 and has the colour given from then on: for counts of
 // what does not happen in a healthy receiver.
-func (p panel) steady(colour string) panel { return p.limits(step{1e-9, colour}) }
+func (p panel) steady(colour string) panel { return p.limits(step{above0, colour}) }
 
 // limits are thresholds: green below the first. Time series draw them as lines.
 func (p panel) limits(steps ...step) panel { p.steps = steps; return p }
@@ -245,7 +248,8 @@ func (p panel) timeseries() *timeseries.PanelBuilder {
 	if p.stack {
 		built.Stacking(common.NewStackingConfigBuilder().Mode(common.StackingModeNormal)).FillOpacity(40)
 	}
-	if p.steps != nil {
+	// A line along the axis would say nothing.
+	if p.steps != nil && p.steps[0].from != above0 {
 		built.ThresholdsStyle(common.NewGraphThresholdsStyleConfigBuilder().Mode(common.GraphThresholdsStyleModeDashed))
 	}
 	if p.logarithmic {
