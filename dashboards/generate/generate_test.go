@@ -242,3 +242,27 @@ func TestTexts(t *testing.T) {
 		}
 	}
 }
+
+// The alerts that texts and descriptions name are there, and so are in the runbook.
+func TestAlertsExist(t *testing.T) {
+	rules, err := os.ReadFile("../prometheus/alerts.yml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, b := range boards() {
+		var named int
+		for _, r := range b.rows {
+			for _, p := range r.panels {
+				for _, alert := range alertName.FindAllString(p.text, -1) {
+					named++
+					if !strings.Contains(string(rules), "alert: "+alert+"\n") {
+						t.Errorf("%s, %s: there is no alert %s", name, p.title, alert)
+					}
+				}
+			}
+		}
+		if named == 0 {
+			t.Errorf("%s names no alert", name)
+		}
+	}
+}

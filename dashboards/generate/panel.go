@@ -140,7 +140,7 @@ func (p panel) build(id uint32, at dashboard.GridPos, runbook string) (dashboard
 		built.Description = new("What to do, by what is red.")
 		return built, nil
 	}
-	built.Description, built.Datasource = &p.text, source()
+	built.Description, built.Datasource = new(linked(p.text, runbook)), source()
 	for i, query := range p.queries {
 		target, err := query.target(i, p.kind).Build()
 		if err != nil {
@@ -201,7 +201,10 @@ func (p panel) builder(runbook string) cog.Builder[dashboard.Panel] {
 	case number:
 		return p.number()
 	case dial:
-		return gauge.NewPanelBuilder().ShowThresholdMarkers(true).ReduceOptions(last())
+		return gauge.NewPanelBuilder().
+			ShowThresholdMarkers(true).
+			Orientation(common.VizOrientationAuto).
+			ReduceOptions(last())
 	case bars:
 		return bargauge.NewPanelBuilder().
 			DisplayMode(common.BarGaugeDisplayModeBasic).
@@ -235,6 +238,7 @@ func (p panel) number() *stat.PanelBuilder {
 		GraphMode(common.BigValueGraphModeNone).
 		ColorMode(colour).
 		TextMode(mode).
+		Orientation(common.VizOrientationAuto).
 		ReduceOptions(last())
 }
 
