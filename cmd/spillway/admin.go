@@ -18,6 +18,12 @@ import (
 	"spillway/dispatch/store"
 )
 
+// What `health` asks for, and what a good receiver answers.
+const (
+	healthPath, healthAnswer = "/healthz", "ok"
+	readyPath, readyAnswer   = "/readyz", "ready"
+)
+
 // admin is the private listener. It is off the way of the data, so it uses
 // net/http.
 type admin struct {
@@ -56,8 +62,8 @@ func newAdmin(address string, gatherer prometheus.Gatherer, ready func() error, 
 	a := &admin{listener: listener, ready: ready, contacts: contacts, logger: logger}
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", promhttp.HandlerFor(gatherer, promhttp.HandlerOpts{}))
-	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
-	mux.HandleFunc("GET /readyz", a.readyz)
+	mux.HandleFunc("GET "+healthPath, func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, healthAnswer) })
+	mux.HandleFunc("GET "+readyPath, a.readyz)
 	mux.HandleFunc("GET /contacts", a.showContact)
 	mux.HandleFunc("DELETE /contacts", a.forgetContact)
 	mux.HandleFunc("/debug/pprof/", pprof.Index)
@@ -110,7 +116,7 @@ func (a *admin) readyz(w http.ResponseWriter, _ *http.Request) {
 		http.Error(w, err.Error(), http.StatusServiceUnavailable)
 		return
 	}
-	fmt.Fprintln(w, "ready")
+	fmt.Fprintln(w, readyAnswer)
 }
 
 func (a *admin) showContact(w http.ResponseWriter, r *http.Request) {

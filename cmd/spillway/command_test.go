@@ -78,6 +78,8 @@ func TestUsageErrors(t *testing.T) {
 		{[]string{"bench", "ack", "--prime", "-1s"}, "prime -1s"},
 		{[]string{"bench", "target", "--kind", "redis"}, "--redis must be given"},
 		{[]string{"bench", "target", "--kind", "serve", "--redis", "127.0.0.1:1"}, "for no other kind"},
+		{[]string{"health", "--admin", "ftp://x"}, "is not a URL"},
+		{[]string{"health", "--config", "/nowhere.yaml"}, "/nowhere.yaml: cannot be read"},
 		{[]string{"version", "now"}, `"now" is not expected`},
 	}
 	for _, test := range tests {
