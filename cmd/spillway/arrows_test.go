@@ -49,6 +49,8 @@ var arrows = map[string][]string{
 	"dashboards/generate":      {},
 	// Real servers for the tests of any package.
 	"dispatch/store/redis/localredis": {},
+	// Tests of what is no program: containers, rules, dashboards.
+	"dashboards": {},
 	// A real browser for the tests of any package.
 	"bench/browser": {},
 }
