@@ -11,7 +11,7 @@ COMMIT  := $(shell git rev-parse HEAD 2>/dev/null || echo unknown)
 LDFLAGS := -X main.version=$(VERSION) -X main.commit=$(COMMIT)
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test test-full check fuzz bench soak dashboards race-needs redis-needs chromium-needs postgres-needs postgres-missing node-missing
+.PHONY: help run build test test-full check fuzz bench soak dashboards race-needs redis-needs chromium-needs postgres-needs postgres-missing systemd-needs systemd-missing node-missing
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -22,12 +22,12 @@ run: build ## build, and start a receiver on loopback with secrets of its own
 build: ## build bin/spillway
 	$(GO) build -buildvcs=false -trimpath -ldflags '$(LDFLAGS)' -o bin/spillway ./cmd/spillway
 
-test: race-needs redis-needs chromium-needs postgres-missing node-missing ## the tests, with the race detector, under ten minutes
+test: race-needs redis-needs chromium-needs postgres-missing systemd-missing node-missing ## the tests, with the race detector, under ten minutes
 	CGO_ENABLED=1 $(GO) test -race -timeout 9m ./...
 	$(GO) test -count=1 -run Alloc ./... # the race detector allocates on its own
 	cd bench/peers && CGO_ENABLED=1 $(GO) test -race -timeout 5m ./...
 
-test-full: race-needs redis-needs chromium-needs postgres-needs node-missing ## everything: the long tests too, under an hour
+test-full: race-needs redis-needs chromium-needs postgres-needs systemd-needs node-missing ## everything: the long tests too, under an hour
 	SPILLWAY_TEST_FULL=1 CGO_ENABLED=1 $(GO) test -race -count=1 -timeout 55m ./...
 	cd bench/peers && SPILLWAY_TEST_FULL=1 CGO_ENABLED=1 $(GO) test -race -count=1 -timeout 5m ./...
 
@@ -122,6 +122,21 @@ postgres-needs:
 postgres-missing:
 	@ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || command -v initdb >/dev/null || \
 	  echo "NOT TESTED: the benchmark's PostgreSQL peer, since postgres and initdb are not installed; make test-full installs them."
+
+# systemd reads the unit of the service; it need not run.
+systemd-needs:
+	@$(debian); \
+	missing() { ! command -v systemd-analyze >/dev/null; }; \
+	if missing; then debian systemd; fi; \
+	if missing; then \
+	  echo "make test-full needs systemd-analyze." >&2; \
+	  echo "Install it (apt-get install systemd, dnf install systemd)." >&2; \
+	  exit 1; \
+	fi
+
+systemd-missing:
+	@command -v systemd-analyze >/dev/null || \
+	  echo "NOT TESTED: the systemd unit, since systemd-analyze is not installed; make test-full installs it."
 
 # Debian's own Node may be too old for WebSockets, so it is not installed.
 node-missing:
