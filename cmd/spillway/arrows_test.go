@@ -215,9 +215,11 @@ func TestOnlyMainExits(t *testing.T) {
 			if !ok || !slices.Contains(enders, from.Name+"."+selector.Sel.Name) {
 				return true
 			}
-			if s.name == "cmd/spillway/main.go" {
+			switch s.name {
+			case "cmd/spillway/main.go":
 				found = true
-			} else {
+			case "dashboards/generate/main.go": // a program of its own
+			default:
 				t.Errorf("%s calls %s.%s", s.name, from.Name, selector.Sel.Name)
 			}
 			return true
