@@ -152,10 +152,10 @@ func pebble() []panel {
 		each("Time stalled", "percentunit", "rate(spillway_pebble_write_stall_seconds_total{@}[@])").
 			about("The share of the time in which writers were held up. SpillwayWriteStalls").
 			limits(step{0.05, red}),
-		each("Block cache: hits", "percentunit",
-			`rate(spillway_pebble_block_cache_hits_total{@}[@])
-  / (rate(spillway_pebble_block_cache_hits_total{@}[@]) + rate(spillway_pebble_block_cache_misses_total{@}[@]) > 0)`).
-			about("The share of blocks read that were in memory.").empty("no reads"),
+		series("Blocks read", "ops",
+			q("sum by (instance, db) (rate(spillway_pebble_block_cache_hits_total{@}[@]))", "{{db}} from memory {{instance}}"),
+			q("sum by (instance, db) (rate(spillway_pebble_block_cache_misses_total{@}[@]))", "{{db}} from disk {{instance}}")).
+			about("Where the databases found what was read of their tables: in the block cache, or not.").size(6, 7),
 		each("Block cache", "bytes", "spillway_pebble_block_cache_bytes{@}").
 			about("Memory of the block cache. It is bounded."),
 		series("Commits to both, p99", "s",
