@@ -11,7 +11,7 @@ COMMIT  := $(shell git rev-parse HEAD 2>/dev/null || echo unknown)
 LDFLAGS := -X main.version=$(VERSION) -X main.commit=$(COMMIT)
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test test-full check fuzz bench soak dashboards race-needs redis-needs chromium-needs postgres-needs postgres-missing systemd-needs systemd-missing node-missing
+.PHONY: help run build test test-full check fuzz bench soak dashboards race-needs redis-needs chromium-needs postgres-needs postgres-missing prometheus-needs prometheus-missing systemd-needs systemd-missing node-missing
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -22,12 +22,12 @@ run: build ## build, and start a receiver on loopback with secrets of its own
 build: ## build bin/spillway
 	$(GO) build -buildvcs=false -trimpath -ldflags '$(LDFLAGS)' -o bin/spillway ./cmd/spillway
 
-test: race-needs redis-needs chromium-needs postgres-missing systemd-missing node-missing ## the tests, with the race detector, under ten minutes
+test: race-needs redis-needs chromium-needs postgres-missing prometheus-missing systemd-missing node-missing ## the tests, with the race detector, under ten minutes
 	CGO_ENABLED=1 $(GO) test -race -timeout 9m ./...
 	$(GO) test -count=1 -run Alloc ./... # the race detector allocates on its own
 	cd bench/peers && CGO_ENABLED=1 $(GO) test -race -timeout 5m ./...
 
-test-full: race-needs redis-needs chromium-needs postgres-needs systemd-needs node-missing ## everything: the long tests too, under an hour
+test-full: race-needs redis-needs chromium-needs postgres-needs prometheus-needs systemd-needs node-missing ## everything: the long tests too, under an hour
 	SPILLWAY_TEST_FULL=1 CGO_ENABLED=1 $(GO) test -race -count=1 -timeout 55m ./...
 	cd bench/peers && SPILLWAY_TEST_FULL=1 CGO_ENABLED=1 $(GO) test -race -count=1 -timeout 5m ./...
 
@@ -122,6 +122,29 @@ postgres-needs:
 postgres-missing:
 	@ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || command -v initdb >/dev/null || \
 	  echo "NOT TESTED: the benchmark's PostgreSQL peer, since postgres and initdb are not installed; make test-full installs them."
+
+# The tests of the rules start a Prometheus and an Alertmanager of their own;
+# Debian's shall not run at the next boot.
+prometheus-needs:
+	@$(debian); \
+	missing() { \
+	  ! command -v prometheus >/dev/null || ! command -v promtool >/dev/null || ! command -v amtool >/dev/null || \
+	  { ! command -v alertmanager >/dev/null && ! command -v prometheus-alertmanager >/dev/null; }; \
+	}; \
+	if missing; then \
+	  debian --no-install-recommends prometheus prometheus-alertmanager && \
+	  update-rc.d prometheus disable && update-rc.d prometheus-alertmanager disable; \
+	fi; \
+	if missing; then \
+	  echo "make test-full needs prometheus and promtool, 2.42 or later, alertmanager and amtool on the PATH." >&2; \
+	  echo "Install them (apt-get install prometheus prometheus-alertmanager, apk add prometheus alertmanager," >&2; \
+	  echo "brew install prometheus alertmanager); they need not run: the tests start their own on free ports." >&2; \
+	  exit 1; \
+	fi
+
+prometheus-missing:
+	@{ command -v promtool && command -v amtool; } >/dev/null || \
+	  echo "NOT TESTED: rules, alerts and their routes, since promtool or amtool is not installed; make test-full installs them."
 
 # systemd reads the unit of the service; it need not run.
 systemd-needs:
