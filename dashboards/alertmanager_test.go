@@ -11,12 +11,15 @@ import (
 
 const alertmanagerFile = "alertmanager/alertmanager.yml"
 
+// full reports whether the long forms of the tests are asked for.
+func full() bool { return os.Getenv("SPILLWAY_TEST_FULL") != "" }
+
 // tool finds a program of the system. Only the long form of the tests may count
 // on it: make test-full installs it.
 func tool(t *testing.T, name string) string {
 	t.Helper()
 	found, err := exec.LookPath(name)
-	if err != nil && os.Getenv("SPILLWAY_TEST_FULL") != "" {
+	if err != nil && full() {
 		t.Fatal(err)
 	} else if err != nil {
 		t.Skipf("%s is not installed: make test-full does", name)

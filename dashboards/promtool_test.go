@@ -23,6 +23,9 @@ func TestPromtoolChecks(t *testing.T) {
 
 // TestPromtoolUnitTests lets each alert fire, and keep quiet.
 func TestPromtoolUnitTests(t *testing.T) {
+	if !full() {
+		t.Skip("in make test-full: it takes a minute")
+	}
 	for _, name := range unitTestFiles(t) {
 		t.Run(filepath.Base(name), func(t *testing.T) {
 			t.Parallel()

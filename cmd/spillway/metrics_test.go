@@ -106,7 +106,7 @@ func TestMetrics(t *testing.T) {
 	}
 }
 
-// metricName finds names in expressions; those with colons are of recording rules.
+// metricName finds names in a text; those with colons are of recording rules.
 var metricName = regexp.MustCompile(`[a-zA-Z0-9_:]+`)
 
 // lookedAt are the metrics that the expressions of dashboards and rules name.
@@ -114,13 +114,20 @@ func lookedAt(t *testing.T) map[string]bool {
 	t.Helper()
 	looked := make(map[string]bool)
 	for _, expression := range slices.Concat(dashboardExpressions(t), ruleExpressions(t)) {
-		for _, name := range metricName.FindAllString(expression, -1) {
-			if strings.HasPrefix(name, "spillway_") && !strings.Contains(name, ":") {
-				looked[histogramOf(name)] = true
-			}
-		}
+		maps.Copy(looked, metricsIn(expression))
 	}
 	return looked
+}
+
+// metricsIn are the metrics of ours that a text names.
+func metricsIn(text string) map[string]bool {
+	found := make(map[string]bool)
+	for _, name := range metricName.FindAllString(text, -1) {
+		if strings.HasPrefix(name, "spillway_") && !strings.Contains(name, ":") {
+			found[histogramOf(name)] = true
+		}
+	}
+	return found
 }
 
 func dashboardFiles(t *testing.T) []string {
@@ -175,12 +182,28 @@ func histogramOf(name string) string {
 	return name
 }
 
-// TestLookedAtExists: dashboards and rules name no metric that is not there.
+// TestLookedAtExists: dashboards, rules, their unit tests and what is written of them
+// name no metric that is not there.
 func TestLookedAtExists(t *testing.T) {
 	families := allFamilies(t)
 	for name := range lookedAt(t) {
 		if families[name] == nil {
 			t.Errorf("the dashboards or rules name %s, which no receiver has", name)
+		}
+	}
+	files, err := filepath.Glob(filepath.Join(repository, "dashboards", "prometheus", "tests", "*.yml"))
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no unit tests of the rules: %v", err)
+	}
+	for _, file := range append(files, filepath.Join(repository, runbook), filepath.Join(repository, "README.md")) {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for name := range metricsIn(string(text)) {
+			if families[name] == nil {
+				t.Errorf("%s names %s, which no receiver has", file, name)
+			}
 		}
 	}
 }
