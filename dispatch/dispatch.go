@@ -54,6 +54,31 @@ type Config struct {
 	ApplyTimeout time.Duration
 	// WatchInterval is the time between two looks at all cursors.
 	WatchInterval time.Duration
+	// Tracer is told of every call that applies events; nil for none.
+	Tracer Tracer
+}
+
+// Tracer is what traces events. It must not wait for anything.
+type Tracer interface {
+	// Called is told of a call to the store. What the Call refers to is read only,
+	// and only until Called returns.
+	Called(Call)
+}
+
+// Call is one call to the store with events, to claim their contacts and apply
+// them, and what came of it. The same events are called with again where it
+// failed.
+type Call struct {
+	Batch *store.Batch
+	// Seqs has the record of each event.
+	Seqs []uint64
+	// Read is when their records had been read from the log.
+	Read time.Time
+	// Began and Ended are those of this call, Attempt how many failed before it.
+	Began, Ended time.Time
+	Attempt      int
+	Result       store.Result
+	Err          error
 }
 
 // DefaultConfig has every default; Dir must be set.

@@ -28,6 +28,7 @@ type drainer struct {
 	members []*member // the loop's own
 	// covered is the last record that was read, what idle members are moved to.
 	covered store.Cursor
+	read    time.Time // when the last batch was
 	moved   time.Time // when idle members were last moved
 
 	mu     sync.Mutex
@@ -144,6 +145,7 @@ func (r *drainer) round(ctx context.Context, reader *wal.Reader) error {
 		return fmt.Errorf("read %s lane: %w", r.lane.id, err)
 	}
 	began, arrived := time.Now(), d.arrivals()
+	r.read = began
 	last := records[len(records)-1]
 	backlog := d.log.Head(r.lane.id)-last.Seq >= uint64(len(records))
 	if time.Since(r.moved) >= d.cfg.WatchInterval {
@@ -314,7 +316,7 @@ func (r *drainer) dropLost() {
 // send queues a step for a member. A full queue is waited for, except that of a
 // member whose store is away while another's is not: that one is let go.
 func (r *drainer) send(ctx context.Context, m *member, events []event.Event, seqs []uint64) {
-	s := step{start: m.sent + 1, to: r.covered, events: events, seqs: seqs, jump: m.jump}
+	s := step{start: m.sent + 1, to: r.covered, events: events, seqs: seqs, read: r.read, jump: m.jump}
 	select {
 	case m.worker.queue <- s:
 	default:

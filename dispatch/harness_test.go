@@ -108,6 +108,8 @@ type rig struct {
 	d     *Dispatcher
 	stop  func()
 	next  int
+	// tracer is told of the calls; nil for none.
+	tracer Tracer
 }
 
 // syncBuilder is a strings.Builder for many goroutines.
@@ -191,6 +193,7 @@ func (r *rig) startIn(dir string) {
 	config.Dir = dir
 	config.BatchRecords, config.QueueSteps = 16, 2
 	config.WatchInterval = 20 * time.Millisecond
+	config.Tracer = r.tracer
 	d, err := New(config, r.log, r.store, r.logger(), prometheus.NewRegistry())
 	if err != nil {
 		r.t.Fatal(err)

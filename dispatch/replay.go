@@ -341,8 +341,5 @@ func (r *Replayer) applyShare(ctx context.Context, batch *store.Batch) (store.Re
 func (r *Replayer) tryShare(ctx context.Context, batch *store.Batch) (store.Result, error) {
 	ctx, cancel := context.WithTimeout(ctx, r.cfg.ApplyTimeout)
 	defer cancel()
-	if err := claimContacts(ctx, r.store, batch); err != nil {
-		return store.Result{}, err
-	}
-	return r.store.Apply(ctx, batch)
+	return claimAndApply(ctx, r.store, batch)
 }

@@ -21,6 +21,8 @@ type step struct {
 	to     store.Cursor
 	events []event.Event
 	seqs   []uint64
+	// read is when the drainer had read the records.
+	read time.Time
 	// jump: the records between the worker's and start are gone from the log.
 	jump bool
 }
@@ -189,7 +191,7 @@ func (w *worker) handle(ctx context.Context, s step) {
 			return
 		}
 		awaited := w.lane.dispatcher.recovery.awaited()
-		err := w.apply(ctx, cursor, s, next)
+		err := w.apply(ctx, cursor, s, next, attempt)
 		if err == nil {
 			w.succeeded()
 			continue // it is covered now, or the place has changed
@@ -209,10 +211,12 @@ func (w *worker) succeeded() {
 	}
 }
 
-// apply claims the contacts of a step's events and applies them.
-func (w *worker) apply(ctx context.Context, cursor store.Cursor, s step, next uint64) error {
+// apply claims the contacts of a step's events and applies them; attempt counts
+// from 0.
+func (w *worker) apply(ctx context.Context, cursor store.Cursor, s step, next uint64, attempt int) error {
 	d := w.lane.dispatcher
-	w.busySince.Store(time.Now().UnixNano())
+	began := time.Now()
+	w.busySince.Store(began.UnixNano())
 	defer w.busySince.Store(0)
 	ctx, cancel := context.WithTimeout(ctx, d.cfg.ApplyTimeout)
 	defer cancel()
@@ -221,15 +225,18 @@ func (w *worker) apply(ctx context.Context, cursor store.Cursor, s step, next ui
 	for i := 0; i < len(s.seqs) && s.seqs[i] < next; i++ {
 		events = s.events[i+1:]
 	}
+	seqs := s.seqs[len(s.seqs)-len(events):]
 	batch := &store.Batch{Source: w.lane.source, Partition: w.partition, From: cursor, To: s.to, Events: events}
-	err := claimContacts(ctx, d.store, batch)
+	result, err := claimAndApply(ctx, d.store, batch)
+	if d.cfg.Tracer != nil && len(events) > 0 {
+		d.cfg.Tracer.Called(Call{
+			Batch: batch, Seqs: seqs, Read: s.read, Began: began, Ended: time.Now(),
+			Attempt: attempt, Result: result, Err: err,
+		})
+	}
 	if differs := (*store.CursorError)(nil); errors.As(err, &differs) {
 		return w.settle(cursor.Seq, differs.Stored, s.to.Seq)
 	}
-	if err != nil {
-		return err
-	}
-	result, err := d.store.Apply(ctx, batch)
 	if err != nil {
 		return err
 	}
@@ -238,8 +245,16 @@ func (w *worker) apply(ctx context.Context, cursor store.Cursor, s step, next ui
 	}
 	w.setPlace(s.to, s.to.Seq+1)
 	d.metrics.applied(w.lane.id, events, result)
-	w.lane.rewound.applied(w.partition, s.seqs[len(s.seqs)-len(events):], s.to.Seq)
+	w.lane.rewound.applied(w.partition, seqs, s.to.Seq)
 	return nil
+}
+
+// claimAndApply claims the contacts of a batch's events and applies it.
+func claimAndApply(ctx context.Context, st store.Store, batch *store.Batch) (store.Result, error) {
+	if err := claimContacts(ctx, st, batch); err != nil {
+		return store.Result{}, err
+	}
+	return st.Apply(ctx, batch)
 }
 
 // claimContacts gives each event of a batch the contact of its customer. What is
