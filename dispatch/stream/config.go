@@ -55,6 +55,9 @@ type Config struct {
 	WriteTimeout, CloseTimeout time.Duration
 	// SendBuffer is the size of the kernel's send buffer, in bytes.
 	SendBuffer int
+
+	// Tracer is told of events that live sockets were sent; nil for none.
+	Tracer Tracer
 }
 
 // DefaultConfig has every default; only the key is missing.

@@ -22,6 +22,8 @@ type hub struct {
 	// overruns counts queues that ran full.
 	overruns prometheus.Counter
 	crew     *crew
+	// tracer is nil where nothing is traced.
+	tracer Tracer
 
 	mu sync.Mutex
 	// roused are the sockets to hand to the crew, all at once.
@@ -124,6 +126,9 @@ func (h *hub) emit(round store.Round) error {
 	defer h.mu.Unlock()
 	if len(h.groups) > 0 {
 		frames := h.frames(round)
+		if h.tracer != nil {
+			h.trace(frames)
+		}
 		for len(frames) > 0 {
 			n := min(h.chunk, len(frames))
 			h.distribute(frames[:n])
@@ -202,6 +207,9 @@ func (h *hub) distribute(frames []frame) {
 			delete(h.groups, key)
 		}
 	}
+	if h.tracer != nil {
+		countSockets(frames)
+	}
 	h.crew.add(int64(len(frames)), most, h.roused...)
 	clear(h.roused)
 	h.roused = h.roused[:0]
@@ -213,6 +221,10 @@ func (g *group) put(frames []frame, at int64, limit int) (added, bytes int64) {
 		f := &frames[i]
 		if !g.filter.matches(f.entry.Type, f.entry.Payload, &f.facts) {
 			continue
+		}
+		if f.traced != nil {
+			f.sockets += len(g.sockets)
+			g.tape.traces.add(g.tape.frames.Load()+1, f.traced)
 		}
 		wire := f.wire(g.filter.deflate)
 		g.tape.append(wire, f.mark, at, limit)
@@ -263,6 +275,9 @@ func (h *hub) register(k *socket) (level, bool) {
 	g := h.groups[k.filter.key]
 	if g == nil {
 		g = &group{filter: k.filter, tape: newTape(), sockets: make(map[*socket]struct{})}
+		if h.tracer != nil {
+			g.tape.traces = newTraces()
+		}
 		h.groups[k.filter.key] = g
 	}
 	g.sockets[k] = struct{}{}

@@ -83,10 +83,14 @@ func (q *queue) take() (r run, waiting int64, state queueState) {
 	return r, q.tape.frames.Load() - q.frames.Load(), flowing
 }
 
-// written makes room for what was taken and is now sent.
+// written makes room for what was taken and is now sent. The socket's writer calls
+// it, who alone has the queue begin on another tape.
 func (q *queue) written(r run) {
-	q.frames.Add(int64(len(r.notes)))
+	through := q.frames.Add(int64(len(r.notes)))
 	q.bytes.Add(int64(len(r.wire)))
+	if q.tape.traces != nil {
+		q.tape.traces.wrote(through)
+	}
 }
 
 // drained reports whether all that is on the tape was written.

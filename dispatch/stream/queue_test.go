@@ -157,8 +157,16 @@ func takeAll(q *queue) {
 	}
 }
 
-func BenchmarkHub(b *testing.B) {
-	h, sockets, round := loadedHub(10_000)
+func BenchmarkHub(b *testing.B) { benchmarkHub(b, nil) }
+
+// BenchmarkHubTraced has a thousandth of the events traced.
+func BenchmarkHubTraced(b *testing.B) {
+	n := 0
+	benchmarkHub(b, &recorder{samples: func(uuid.UUID) bool { n++; return n%1000 == 0 }})
+}
+
+func benchmarkHub(b *testing.B, tracer Tracer) {
+	h, sockets, round := loadedHubTraced(10_000, tracer)
 	b.ReportAllocs()
 	for b.Loop() {
 		_ = h.emit(round)
@@ -169,9 +177,12 @@ func BenchmarkHub(b *testing.B) {
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/32/10_000, "ns/delivery")
 }
 
-// loadedHub has sockets under four filters, and a round of 32 events for all.
-func loadedHub(n int) (*hub, []*socket, store.Round) {
+func loadedHub(n int) (*hub, []*socket, store.Round) { return loadedHubTraced(n, nil) }
+
+// loadedHubTraced has sockets under four filters, and a round of 32 events for all.
+func loadedHubTraced(n int, tracer Tracer) (*hub, []*socket, store.Round) {
 	h := newHub(1, 1024, prometheus.NewCounter(prometheus.CounterOpts{Name: "x", Help: "x"}), newCrew(1024, 1<<30))
+	h.tracer = tracer
 	_ = h.emit(store.Round{Complete: store.Place{Ms: 1}})
 	filters := []*filter{
 		newFilter(&Claims{}, "", ""), newFilter(&Claims{}, "message:*", ""),

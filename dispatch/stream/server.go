@@ -90,6 +90,7 @@ func New(cfg Config, feed Feed, logger *slog.Logger, reg prometheus.Registerer) 
 		stalls:  stalls{most: int64(cfg.CatchUps) * int64(cfg.CatchUpBytes)},
 		sockets: make(map[*socket]struct{}),
 	}
+	s.hub.tracer = cfg.Tracer
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	if err := s.Reload(cfg.Secret, cfg.PublicKey); err != nil {
 		return nil, err

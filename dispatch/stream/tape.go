@@ -18,6 +18,8 @@ type tape struct {
 	frames, bytes atomic.Int64
 	// room is how many bytes the next chunk is made for.
 	room int
+	// traces is nil where nothing is traced.
+	traces *traces
 }
 
 // chunk is a piece of a tape. The hub fills it and publishes frame by frame; what
