@@ -228,9 +228,9 @@ var variables = strings.NewReplacer(
 // quietPanels are those that show nothing while all is well.
 var quietPanels = map[string]bool{"Alerts that fire": true}
 
-// TestDashboards has a real Prometheus scrape receivers of all kinds while campaigns
+// TestPanels has a real Prometheus scrape receivers of all kinds while campaigns
 // are played to them, and asks it for every panel of every dashboard.
-func TestDashboards(t *testing.T) {
+func TestPanels(t *testing.T) {
 	if !full() {
 		t.Skip("in make test-full: it needs Prometheus")
 	}
