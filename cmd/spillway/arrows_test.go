@@ -37,6 +37,7 @@ var arrows = map[string][]string{
 	"dispatch/store/storetest": {"dispatch/store", "dispatch/event"},
 	"dispatch/stream":          {"dispatch/backoff", "dispatch/store", "dispatch/event"},
 	"dispatch/stream/client":   {"dispatch/backoff"},
+	"dispatch/trace":           {"dispatch", "dispatch/event", "dispatch/store", "dispatch/stream"},
 	"bench/ack":                {"bench/load", "bench/machine", "ingest"},
 	"bench/campaign":           {"bench/machine", "dispatch/event", "dispatch/stream/client", "ingest"},
 	"bench/fanout":             {"bench/ack", "bench/load", "bench/machine", "bench/subscribers"},
