@@ -9,6 +9,7 @@ import (
 	"net"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -22,7 +23,7 @@ type accepter struct {
 	answers *bufio.Reader
 }
 
-func newAccepter(t testing.TB) *accepter {
+func newAccepter(t testing.TB, acked func(received time.Time)) *accepter {
 	t.Helper()
 	logs := slog.New(slog.DiscardHandler)
 	logConfig := wal.DefaultConfig()
@@ -36,7 +37,7 @@ func newAccepter(t testing.TB) *accepter {
 	config := ingest.DefaultConfig()
 	config.Listen = "127.0.0.1:0"
 	config.Apps = []ingest.App{{Name: "default", VerifyToken: testVerifyToken, Secrets: []string{testAppSecret}}}
-	server, err := ingest.New(config, intake{log}, nil, logs, prometheus.NewRegistry())
+	server, err := ingest.New(config, intake{log: log, acked: acked}, nil, logs, prometheus.NewRegistry())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -85,7 +86,16 @@ func (a *accepter) accept(t testing.TB, request []byte) {
 }
 
 func BenchmarkAccept(b *testing.B) {
-	a := newAccepter(b)
+	benchmarkAccept(b, nil)
+}
+
+// BenchmarkAcceptTraced shows what the accept path costs where events are traced.
+func BenchmarkAcceptTraced(b *testing.B) {
+	benchmarkAccept(b, newTracer(b, 0.001).Acked)
+}
+
+func benchmarkAccept(b *testing.B, acked func(received time.Time)) {
+	a := newAccepter(b, acked)
 	wire := request(statusWebhook("wamid."+strings.Repeat("x", 50), "15550001001", "delivered"))
 	b.ReportAllocs()
 	for b.Loop() {

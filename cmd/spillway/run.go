@@ -18,6 +18,7 @@ import (
 	"spillway/cmd/spillway/config"
 	"spillway/dispatch"
 	"spillway/dispatch/stream"
+	"spillway/dispatch/trace"
 	"spillway/ingest"
 	"spillway/wal"
 )
@@ -48,6 +49,8 @@ type receiver struct {
 	stream     *stream.Server
 	server     *ingest.Server
 	admin      *admin
+	// tracer is nil where nothing is traced.
+	tracer *trace.Tracer
 
 	// failed gets what ends the process: a failed disk, a listener that died.
 	failed   chan error
@@ -151,15 +154,21 @@ func (r *receiver) open(ctx context.Context, cfg config.Config) (err error) {
 	if r.store, err = openStore(ctx, cfg, storeOptions{onFatal: r.storeFailed(cfg, diskFailed)}, r.logger, registry); err != nil {
 		return err
 	}
-	if r.stream, err = stream.New(streamConfig(cfg), r.store, r.logger, registry); err != nil {
+	streaming, dispatching, taking := streamConfig(cfg), dispatch.DefaultConfig(), intake{log: r.log}
+	dispatching.Dir, dispatching.Refill = cfg.Data, cfg.Redis.Refill
+	if cfg.Tracing.Endpoint != "" {
+		if r.tracer, err = trace.New(traceConfig(cfg, r.log.Node()), r.logger); err != nil {
+			return err
+		}
+		streaming.Tracer, dispatching.Tracer, taking.acked = r.tracer, r.tracer, r.tracer.Acked
+	}
+	if r.stream, err = stream.New(streaming, r.store, r.logger, registry); err != nil {
 		return err
 	}
-	dispatchConfig := dispatch.DefaultConfig()
-	dispatchConfig.Dir, dispatchConfig.Refill = cfg.Data, cfg.Redis.Refill
-	if r.dispatcher, err = dispatch.New(dispatchConfig, r.log, r.store, r.logger, registry); err != nil {
+	if r.dispatcher, err = dispatch.New(dispatching, r.log, r.store, r.logger, registry); err != nil {
 		return err
 	}
-	if r.server, err = ingest.New(ingestConfig(cfg), intake{r.log}, r.stream.Handler, r.logger, registry); err != nil {
+	if r.server, err = ingest.New(ingestConfig(cfg), taking, r.stream.Handler, r.logger, registry); err != nil {
 		return err
 	}
 	source, err := r.logSource(cfg)
@@ -262,6 +271,9 @@ func (r *receiver) close() error {
 		if r.store != nil {
 			errs = append(errs, r.store.Close())
 		}
+		if r.tracer != nil {
+			r.tracer.Close()
+		}
 		err = errors.Join(errs...)
 	})
 	if !closed {
@@ -287,14 +299,22 @@ func within(limit time.Duration, f func()) bool {
 }
 
 // intake puts the listener's webhooks into the log.
-type intake struct{ log *wal.Log }
+type intake struct {
+	log *wal.Log
+	// acked is told when a webhook that is kept was received; nil for none.
+	acked func(received time.Time)
+}
 
 func (i intake) Append(w *ingest.Webhook) error {
 	lane := wal.Express
 	if w.Bulk {
 		lane = wal.Bulk
 	}
-	return i.log.Append(lane, wal.Record{Received: w.Received, App: w.App, Signature: w.Signature, Body: w.Body})
+	err := i.log.Append(lane, wal.Record{Received: w.Received, App: w.App, Signature: w.Signature, Body: w.Body})
+	if i.acked != nil && err == nil {
+		i.acked(w.Received)
+	}
+	return err
 }
 
 func (i intake) Ready() error { return i.log.Ready() }
@@ -307,6 +327,17 @@ func logConfig(cfg config.Config) wal.Config {
 	c.Retain, c.DeadRetain = cfg.Log.Retain, cfg.Log.DeadRetain
 	c.MaxBytes, c.MinFree = int64(cfg.Log.MaxBytes), int64(cfg.Log.MinFree)
 	c.FailoverDir = cfg.Log.FailoverDir
+	return c
+}
+
+func traceConfig(cfg config.Config, node string) trace.Config {
+	c := trace.Config{
+		Endpoint: cfg.Tracing.Endpoint, Ratio: cfg.Tracing.Ratio,
+		Version: currentBuild().Version, Instance: node, Store: "embedded",
+	}
+	if len(cfg.Redis.Addrs) > 0 {
+		c.Store = "redis"
+	}
 	return c
 }
 

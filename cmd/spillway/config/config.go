@@ -30,6 +30,7 @@ type Config struct {
 	Dedupe    Dedupe     `yaml:"dedupe"`
 	Contacts  Contacts   `yaml:"contacts"`
 	Stream    Stream     `yaml:"stream"`
+	Tracing   Tracing    `yaml:"tracing"`
 	Endpoints []Endpoint `yaml:"endpoints"`
 
 	// Dev is true where the secrets may be the ones of DATA/dev.env.
@@ -138,6 +139,15 @@ type Stream struct {
 	RetainBytes Size `yaml:"retain_bytes" range:"1MiB..1024TiB"`
 }
 
+// Tracing is where traces of events go, as OpenTelemetry's OTLP over HTTP; without
+// Endpoint nothing is traced.
+type Tracing struct {
+	// Endpoint is the base URL of a collector.
+	Endpoint string `yaml:"endpoint"`
+	// Ratio of the events is traced.
+	Ratio float64 `yaml:"ratio" range:"0..1"`
+}
+
 // Endpoint is one receiver of outgoing webhooks.
 type Endpoint struct {
 	Name    string   `yaml:"name"`
@@ -175,5 +185,6 @@ func DefaultConfig() Config {
 			Retain:          1000000,
 			RetainBytes:     2 * GiB,
 		},
+		Tracing: Tracing{Ratio: 0.001},
 	}
 }

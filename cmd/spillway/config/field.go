@@ -99,6 +99,8 @@ func parse(t reflect.Type, text string) (reflect.Value, error) {
 		}
 	case *int:
 		*target, err = strconv.Atoi(text)
+	case *float64:
+		*target, err = strconv.ParseFloat(text, 64)
 	case *time.Duration:
 		*target, err = time.ParseDuration(text)
 	case *Size:
@@ -127,6 +129,9 @@ func (f field) within(value reflect.Value) bool {
 	low, high, ok := f.bounds()
 	if !ok {
 		return true
+	}
+	if value.CanFloat() {
+		return low.Float() <= value.Float() && value.Float() <= high.Float()
 	}
 	return low.Int() <= value.Int() && value.Int() <= high.Int()
 }
@@ -157,6 +162,8 @@ func (f field) allowed() string {
 		return "a text"
 	case int:
 		what = "a whole number"
+	case float64:
+		what = "a number such as 0.001"
 	case time.Duration:
 		what = "a duration such as 90s, 15m or 720h"
 	case Size:

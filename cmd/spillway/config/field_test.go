@@ -1,6 +1,7 @@
 package config
 
 import (
+	"reflect"
 	"strconv"
 	"testing"
 	"time"
@@ -12,8 +13,12 @@ MCowBQYDK2VwAyEAGb9ECWmEzf6FQbrBZ9w7lshQhqowtrbLDFw4rXAxZuE=
 `
 
 // textOf writes a number as the field reads it.
-func textOf(n int64, f field) string {
-	if _, ok := f.value.Interface().(time.Duration); ok {
+func textOf(v reflect.Value, more int64) string {
+	if v.CanFloat() {
+		return strconv.FormatFloat(v.Float()+float64(more), 'g', -1, 64)
+	}
+	n := v.Int() + more
+	if _, ok := v.Interface().(time.Duration); ok {
 		return time.Duration(n).String()
 	}
 	return strconv.FormatInt(n, 10)

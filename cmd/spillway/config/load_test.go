@@ -70,9 +70,10 @@ func TestFileSetsEveryKey(t *testing.T) {
 			{Name: "first", VerifyToken: "v", AppSecrets: []string{"current", "0previous${VERIFY}", "0123"}},
 			{Name: "second", VerifyToken: "a$b", AppSecrets: []string{"previous${VERIFY}"}},
 		},
-		TLS:    TLS{Cert: "cert.pem", Key: "key.pem", ClientCA: "ca.pem", ClientName: "client.example.com"},
-		Limits: Limits{Body: MiB, InFlight: 64 * MiB, Connections: 500, ReadTimeout: 90 * time.Second},
-		Log:    Log{Retain: 48 * time.Hour, DeadRetain: 1440 * time.Hour, MaxBytes: 512 * GiB, MinFree: 512 * KiB},
+		TLS:     TLS{Cert: "cert.pem", Key: "key.pem", ClientCA: "ca.pem", ClientName: "client.example.com"},
+		Tracing: Tracing{Endpoint: "https://collector.example.com/otlp", Ratio: 0.25},
+		Limits:  Limits{Body: MiB, InFlight: 64 * MiB, Connections: 500, ReadTimeout: 90 * time.Second},
+		Log:     Log{Retain: 48 * time.Hour, DeadRetain: 1440 * time.Hour, MaxBytes: 512 * GiB, MinFree: 512 * KiB},
 		Redis: Redis{Addrs: []string{}, Username: "u", Password: "007", DB: 3, TLS: true, Prefix: "other",
 			Partitions: 64, Refill: time.Hour},
 		Dedupe:   Dedupe{Window: 200 * time.Hour},
@@ -107,6 +108,8 @@ func sampleOf(t *testing.T, f field) string {
 		return "true"
 	case int:
 		return "77"
+	case float64:
+		return "0.25"
 	case time.Duration:
 		if f.key == "limits.read_timeout" {
 			return "1m1s"
@@ -146,7 +149,7 @@ func TestVariableNames(t *testing.T) {
 	for _, f := range fields(&Config{}) {
 		names = append(names, f.variable())
 	}
-	if len(names) != 35 {
+	if len(names) != 37 {
 		t.Errorf("there are %d settings: %v", len(names), names)
 	}
 	for _, promised := range []string{"SPILLWAY_LISTEN", "SPILLWAY_ADMIN", "SPILLWAY_DATA", "SPILLWAY_LOG_RETAIN",

@@ -60,6 +60,7 @@ func (l *loader) validate() {
 	l.checkLog()
 	l.checkRedis()
 	l.checkStream()
+	l.checkTracing()
 	l.refuseLaterFeatures()
 }
 
@@ -254,6 +255,22 @@ func (l *loader) checkStream() {
 		if !isOrigin(origin) {
 			l.reject(fmt.Sprintf("stream.allowed_origins[%d]", i), strconv.Quote(origin)+" is not an origin", "* or scheme://host[:port]")
 		}
+	}
+}
+
+// checkTracing refuses what a URL should not hold; a header has the secret, if any.
+func (l *loader) checkTracing() {
+	const allowed = "a URL such as http://127.0.0.1:4318; headers go to OTEL_EXPORTER_OTLP_HEADERS"
+	endpoint := l.config.Tracing.Endpoint
+	if endpoint == "" {
+		return
+	}
+	u, err := url.Parse(endpoint)
+	switch {
+	case err == nil && u.User != nil:
+		l.reject("tracing.endpoint", "has a user or a password in it", allowed)
+	case err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "" || u.RawQuery != "" || u.Fragment != "":
+		l.reject("tracing.endpoint", "is not the URL of a collector", allowed)
 	}
 }
 
