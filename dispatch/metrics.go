@@ -32,12 +32,12 @@ const (
 	typeChange = event.WebhookPrefix + "*"
 )
 
-// Native histograms stand beside the classic ones: buckets a tenth apart, begun anew
-// an hour at the earliest after they have become too many.
+// Native histograms stand beside the classic ones: buckets a tenth apart, or wider
+// where that would be more than so many. They are never begun anew, for the classic
+// ones would be too.
 const (
 	nativeFactor  = 1.1
 	nativeBuckets = 160
-	nativeReset   = time.Hour
 )
 
 func newMetrics(reg prometheus.Registerer) *metrics {
@@ -52,7 +52,6 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 			Buckets: []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60, 300, 1800},
 
 			NativeHistogramBucketFactor: nativeFactor, NativeHistogramMaxBucketNumber: nativeBuckets,
-			NativeHistogramMinResetDuration: nativeReset,
 		}, []string{"lane"}),
 		events: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "spillway_events_total",

@@ -3,7 +3,6 @@ package ingest
 import (
 	"fmt"
 	"strconv"
-	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 )
@@ -14,12 +13,12 @@ var codes = [...]int{200, 400, 401, 403, 404, 405, 408, 413, 431, 503}
 // ackBuckets, in seconds, have the bounds Meta asks for: 0.25 and 1.
 var ackBuckets = []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10}
 
-// Native histograms stand beside the classic ones: buckets a tenth apart, begun anew
-// an hour at the earliest after they have become too many.
+// Native histograms stand beside the classic ones: buckets a tenth apart, or wider
+// where that would be more than so many. They are never begun anew, for the classic
+// ones would be too.
 const (
 	nativeFactor  = 1.1
 	nativeBuckets = 160
-	nativeReset   = time.Hour
 )
 
 // Why a request was answered 503, as the metric has it.
@@ -58,7 +57,6 @@ func newMetrics(reg prometheus.Registerer, s *Server) (*metrics, error) {
 			Buckets: ackBuckets,
 
 			NativeHistogramBucketFactor: nativeFactor, NativeHistogramMaxBucketNumber: nativeBuckets,
-			NativeHistogramMinResetDuration: nativeReset,
 		}),
 		taken: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "spillway_ingest_body_bytes_total",

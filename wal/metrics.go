@@ -18,12 +18,12 @@ type metrics struct {
 	refused       map[string]prometheus.Counter
 }
 
-// Native histograms stand beside the classic ones: buckets a tenth apart, begun anew
-// an hour at the earliest after they have become too many.
+// Native histograms stand beside the classic ones: buckets a tenth apart, or wider
+// where that would be more than so many. They are never begun anew, for the classic
+// ones would be too.
 const (
 	nativeFactor  = 1.1
 	nativeBuckets = 160
-	nativeReset   = time.Hour
 )
 
 func newMetrics(reg prometheus.Registerer, l *Log) (*metrics, error) {
@@ -38,7 +38,6 @@ func newMetrics(reg prometheus.Registerer, l *Log) (*metrics, error) {
 			Buckets: prometheus.ExponentialBuckets(0.0001, 2, 16),
 
 			NativeHistogramBucketFactor: nativeFactor, NativeHistogramMaxBucketNumber: nativeBuckets,
-			NativeHistogramMinResetDuration: nativeReset,
 		}),
 		commitRecords: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name:    "spillway_log_commit_records",
@@ -46,7 +45,6 @@ func newMetrics(reg prometheus.Registerer, l *Log) (*metrics, error) {
 			Buckets: prometheus.ExponentialBuckets(1, 2, 14),
 
 			NativeHistogramBucketFactor: nativeFactor, NativeHistogramMaxBucketNumber: nativeBuckets,
-			NativeHistogramMinResetDuration: nativeReset,
 		}),
 		refused: map[string]prometheus.Counter{},
 	}
@@ -72,12 +70,12 @@ func newMetrics(reg prometheus.Registerer, l *Log) (*metrics, error) {
 func (m *metrics) addGauges(l *Log) {
 	for _, lane := range Lanes {
 		state := l.lanes[lane]
-		labels := prometheus.Labels{"lane": lane.String()}
-		m.counter("spillway_log_appended_records_total", "Records ever appended to this log.", labels, func() float64 {
-			return float64(l.Head(lane))
+		labels, head := prometheus.Labels{"lane": lane.String()}, l.Head(lane)
+		m.counter("spillway_log_appended_records_total", "Records appended since the start.", labels, func() float64 {
+			return float64(l.Head(lane) - head)
 		})
-		m.counter("spillway_log_appended_bytes_total", "Bytes of the records ever appended to this log.", labels, func() float64 {
-			return float64(state.end.Load())
+		m.counter("spillway_log_appended_bytes_total", "Bytes of the records appended since the start.", labels, func() float64 {
+			return float64(state.end.Load() - state.opened)
 		})
 		m.gauge("spillway_log_records", "Records kept.", labels, func() float64 {
 			first := l.First(lane)

@@ -118,6 +118,49 @@ func checkHistograms(t *testing.T, reg *prometheus.Registry) {
 	}
 }
 
+// valueOf is the sum of a metric's series.
+func valueOf(t *testing.T, reg *prometheus.Registry, name string) (sum float64) {
+	t.Helper()
+	families, err := reg.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, family := range families {
+		if family.GetName() == name {
+			for _, m := range family.GetMetric() {
+				sum += m.GetGauge().GetValue() + m.GetCounter().GetValue()
+			}
+			return sum
+		}
+	}
+	t.Fatalf("there is no %s", name)
+	return 0
+}
+
+// TestAppendedSinceStart: a counter begins at 0 with its process, else a log that has
+// lost its end would seem to have taken all of it at once.
+func TestAppendedSinceStart(t *testing.T) {
+	config := DefaultConfig()
+	config.Dir, config.FS = "log", vfs.NewMem()
+	for _, n := range []int{3, 2} {
+		reg := prometheus.NewRegistry()
+		l, err := Open(config, nil, reg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i := range n {
+			if err := l.Append(Lanes[i%len(Lanes)], testRecord(100)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		records, bytes := valueOf(t, reg, "spillway_log_appended_records_total"), valueOf(t, reg, "spillway_log_appended_bytes_total")
+		if records != float64(n) || bytes < 100*records || bytes > 1000*records {
+			t.Errorf("%v records of %v bytes are counted; want %d of some hundreds each", records, bytes, n)
+		}
+		closeLog(t, l)
+	}
+}
+
 // TestCommitRunning: a commit that hangs is seen while it does.
 func TestCommitRunning(t *testing.T) {
 	reg := prometheus.NewRegistry()
@@ -128,19 +171,7 @@ func TestCommitRunning(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer closeLog(t, l)
-	running := func() float64 {
-		families, err := reg.Gather()
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, family := range families {
-			if family.GetName() == "spillway_log_commit_running_seconds" {
-				return family.GetMetric()[0].GetGauge().GetValue()
-			}
-		}
-		t.Fatal("there is no such metric")
-		return 0
-	}
+	running := func() float64 { return valueOf(t, reg, "spillway_log_commit_running_seconds") }
 	hangs, goOn, done := make(chan struct{}), make(chan struct{}), make(chan error, 1)
 	go func() {
 		done <- l.do(func(*pebble.Batch) error { close(hangs); <-goOn; return nil })

@@ -29,7 +29,7 @@ func dispatchHealth() []panel {
 		single("Lag, bulk", "s", q(`max(spillway_dispatch_lag_seconds{@,lane="bulk"})`, "")).
 			about("Age of the oldest status whose events are not out. Minutes are normal in a campaign.").
 			limits(step{300, yellow}, step{900, red}),
-		single("Partitions held", "none", q("sum(max without (lane) (spillway_dispatch_held_partitions{@}))", "")).
+		single("Partitions held", "none", q("max(spillway_dispatch_held_partitions{@})", "")).
 			about("Partitions that wait to be tried again, since the store failed their last call. For more than moments: Redis is away, or a shard of it.").
 			steady(red),
 		single("Store calls, p99", "s",
@@ -40,9 +40,9 @@ func dispatchHealth() []panel {
 		single("Store errors, 15m", "none", q("sum(increase(spillway_store_errors_total{@}[15m]))", "")).
 			about("Calls that failed in 15 minutes. They are made again; nothing is lost by that.").
 			limits(step{1, yellow}, step{100, red}),
-		single("Rewinds, 1h", "none", q("sum(increase(spillway_dispatch_rewinds_total{@}[1h]))", "")).
+		single("Rewinds, 1h", "none", q("sum(instance:spillway_dispatch_rewinds:increase1h{@}) or sum(increase(spillway_dispatch_rewinds_total{@}[1h]))", "")).
 			about("Partitions that were older than the store had confirmed: it lost writes, which were applied again.").steady(yellow),
-		single("Records lost, 24h", "none", q("sum(increase(spillway_dispatch_gap_records_total{@}[24h]))", "")).
+		single("Records lost, 24h", "none", q("sum(max_over_time(instance:spillway_dispatch_gap_records:increase1h{@}[24h])) or sum(increase(spillway_dispatch_gap_records_total{@}[24h]))", "")).
 			about("Webhooks that the store lacks and the log no longer holds. Their events do not come out.").steady(red),
 		single("Redis warnings", "none", q("max(spillway_store_warnings{@})", "")).
 			about("What the last look at Redis' settings warned of: eviction, no persistence, sets outgrown. `spillway check` says which.").
@@ -95,19 +95,21 @@ func storeCalls() []panel {
 	}
 }
 
+// repairs are counts and no rates: most of them come before a receiver is first
+// scraped, where a rate does not see them.
 func repairs() []panel {
 	return []panel{
-		series("Rewinds by lane", "cps", q("sum by (lane) (rate(spillway_dispatch_rewinds_total{@}[@]))", "{{lane}}")).
-			about("Times a partition was older than the store had confirmed. SpillwayRewinds").steady(yellow).size(6, 7),
-		series("Events applied again, by lane", "eps",
-			q("sum by (lane) (rate(spillway_dispatch_reapplied_events_total{@}[@]))", "{{lane}}")).
-			about("Events that the store had confirmed and then lost. They have the same uids as before.").size(6, 7),
-		series("Records lost, by lane", "cps",
-			q("sum by (lane) (rate(spillway_dispatch_gap_records_total{@}[@]))", "{{lane}}")).
-			about("Webhooks that the store lacks and the log no longer holds. SpillwayGapRecords").steady(red).size(6, 7),
-		series("Log renewed", "cps",
-			q("sum by (instance) (rate(spillway_dispatch_log_renewals_total{@}[@]))", "{{instance}}")).
-			about("Times the store's cursor was not of this log: it lost its end, is an older copy, or a clone. All of it is applied again. SpillwayLogRenewed").steady(red).size(6, 7),
+		series("Rewinds, by lane", "none", q("sum by (lane) (spillway_dispatch_rewinds_total{@})", "{{lane}}")).
+			about("Times a partition was older than the store had confirmed, since the receivers' starts. SpillwayRewinds").steady(yellow).size(6, 7),
+		series("Events applied again, by lane", "none",
+			q("sum by (lane) (spillway_dispatch_reapplied_events_total{@})", "{{lane}}")).
+			about("Events that the store had confirmed and then lost, since the starts. They have the same uids as before.").size(6, 7),
+		series("Records lost, by lane", "none",
+			q("sum by (lane) (spillway_dispatch_gap_records_total{@})", "{{lane}}")).
+			about("Webhooks that the store lacks and the log no longer holds, since the starts. SpillwayGapRecords").steady(red).size(6, 7),
+		series("Log renewed", "none",
+			q("sum by (instance) (spillway_dispatch_log_renewals_total{@})", "{{instance}}")).
+			about("Times the store's cursor was not of this log, since the starts: it lost its end, is an older copy, or a clone. All of it is applied again. SpillwayLogRenewed").steady(red).size(6, 7),
 	}
 }
 

@@ -3,7 +3,6 @@ package stream
 import (
 	"fmt"
 	"strconv"
-	"time"
 
 	"github.com/fasthttp/websocket"
 	"github.com/prometheus/client_golang/prometheus"
@@ -16,12 +15,12 @@ var knownCodes = []int{
 	restarting, tryLater, CodeToken, CodeSlow, CodeSince,
 }
 
-// Native histograms stand beside the classic ones: buckets a tenth apart, begun anew
-// an hour at the earliest after they have become too many.
+// Native histograms stand beside the classic ones: buckets a tenth apart, or wider
+// where that would be more than so many. They are never begun anew, for the classic
+// ones would be too.
 const (
 	nativeFactor  = 1.1
 	nativeBuckets = 160
-	nativeReset   = time.Hour
 )
 
 type metrics struct {
@@ -63,7 +62,6 @@ func newMetrics(reg prometheus.Registerer, sockets int) (*metrics, error) {
 			Buckets: prometheus.ExponentialBuckets(1, 4, 7),
 
 			NativeHistogramBucketFactor: nativeFactor, NativeHistogramMaxBucketNumber: nativeBuckets,
-			NativeHistogramMinResetDuration: nativeReset,
 		}),
 		delay: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name:    "spillway_stream_write_delay_seconds",
@@ -71,7 +69,6 @@ func newMetrics(reg prometheus.Registerer, sockets int) (*metrics, error) {
 			Buckets: []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10},
 
 			NativeHistogramBucketFactor: nativeFactor, NativeHistogramMaxBucketNumber: nativeBuckets,
-			NativeHistogramMinResetDuration: nativeReset,
 		}),
 		closes: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "spillway_stream_closes_total", Help: "WebSockets closed, by close code.",

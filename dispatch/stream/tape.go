@@ -65,8 +65,9 @@ func newChunk(room int) *chunk {
 	return &chunk{wire: make([]byte, room), notes: make([]note, room/noteEvery)}
 }
 
-// append puts a frame, whose event was read at the time, on the tape. Up to limit bytes a chunk may be made for. A big
-// frame is a chunk of its own, and its bytes are shared by all tapes.
+// append puts a frame on the tape, whose event was read at that time, in Unix
+// nanoseconds. Up to limit bytes a chunk may be made for. A big frame is a chunk of
+// its own, and its bytes are shared by all tapes.
 func (t *tape) append(wire []byte, m mark, at int64, limit int) {
 	t.frames.Add(1)
 	t.bytes.Add(int64(len(wire)))

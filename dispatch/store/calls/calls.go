@@ -14,12 +14,12 @@ import (
 	"spillway/dispatch/store"
 )
 
-// Native histograms stand beside the classic ones: buckets a tenth apart, begun anew
-// an hour at the earliest after they have become too many.
+// Native histograms stand beside the classic ones: buckets a tenth apart, or wider
+// where that would be more than so many. They are never begun anew, for the classic
+// ones would be too.
 const (
 	nativeFactor  = 1.1
 	nativeBuckets = 160
-	nativeReset   = time.Hour
 )
 
 // Metrics are the calls to a store, by operation.
@@ -43,7 +43,6 @@ func New(timed, others []string) *Metrics {
 			Buckets: prometheus.ExponentialBuckets(0.0001, 2.5, 12),
 
 			NativeHistogramBucketFactor: nativeFactor, NativeHistogramMaxBucketNumber: nativeBuckets,
-			NativeHistogramMinResetDuration: nativeReset,
 		}, []string{"op"}),
 		errors: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "spillway_store_errors_total",
