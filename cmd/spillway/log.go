@@ -186,7 +186,7 @@ func openParts(logConfig wal.Config, cfg config.Config, j *job) (*logParts, erro
 	if err != nil {
 		return nil, err
 	}
-	if err := probe.Close(); err != nil {
+	if err := errors.Join(probe.Close(), checkOwner(logConfig.Dir)); err != nil {
 		return nil, err
 	}
 	// The most that a config allows.
