@@ -21,9 +21,6 @@ type frame struct {
 	mark  mark
 	entry *store.Entry
 	facts facts
-	// traced is nil where the event is not traced, sockets then not counted.
-	traced  *traced
-	sockets int
 
 	plain, deflated []byte
 }

@@ -26,6 +26,8 @@ type hub struct {
 	tracer Tracer
 
 	mu sync.Mutex
+	// read is when the round was, where events are traced.
+	read time.Time
 	// roused are the sockets to hand to the crew, all at once.
 	roused []*socket
 	// members are the sockets that need the hub, live or not, each with the
@@ -127,7 +129,7 @@ func (h *hub) emit(round store.Round) error {
 	if len(h.groups) > 0 {
 		frames := h.frames(round)
 		if h.tracer != nil {
-			h.trace(frames)
+			h.read = time.Now()
 		}
 		for len(frames) > 0 {
 			n := min(h.chunk, len(frames))
@@ -187,8 +189,12 @@ func (h *hub) passed(frames []frame) {
 func (h *hub) distribute(frames []frame) {
 	limit := chunkBudget / max(len(h.groups), 1)
 	most, now := int64(0), time.Now().UnixNano()
+	var events []*traced
+	if h.tracer != nil {
+		events = h.trace(frames)
+	}
 	for key, g := range h.groups {
-		added, bytes := g.put(frames, now, limit)
+		added, bytes := g.put(frames, events, now, limit)
 		if added == 0 {
 			continue
 		}
@@ -207,24 +213,27 @@ func (h *hub) distribute(frames []frame) {
 			delete(h.groups, key)
 		}
 	}
-	if h.tracer != nil {
-		countSockets(frames)
+	for _, event := range events {
+		if event != nil {
+			event.count()
+		}
 	}
 	h.crew.add(int64(len(frames)), most, h.roused...)
 	clear(h.roused)
 	h.roused = h.roused[:0]
 }
 
-// put adds what the group may see to its tape, as read at the time.
-func (g *group) put(frames []frame, at int64, limit int) (added, bytes int64) {
+// put adds what the group may see to its tape, as read at the time. events are the
+// traced ones among the frames, nil for none.
+func (g *group) put(frames []frame, events []*traced, at int64, limit int) (added, bytes int64) {
 	for i := range frames {
 		f := &frames[i]
 		if !g.filter.matches(f.entry.Type, f.entry.Payload, &f.facts) {
 			continue
 		}
-		if f.traced != nil {
-			f.sockets += len(g.sockets)
-			g.tape.traces.add(g.tape.frames.Load()+1, f.traced)
+		if events != nil && events[i] != nil {
+			events[i].sockets += len(g.sockets)
+			g.tape.traces.add(g.tape.frames.Load()+1, events[i])
 		}
 		wire := f.wire(g.filter.deflate)
 		g.tape.append(wire, f.mark, at, limit)

@@ -34,6 +34,8 @@ type Written struct {
 // hub: told once the hub has counted and a socket was written to.
 type traced struct {
 	tracer Tracer
+	// sockets is the hub's own until it has counted.
+	sockets int
 
 	mu      sync.Mutex
 	written Written
@@ -54,10 +56,10 @@ func (t *traced) wrote(now time.Time) {
 	}
 }
 
-// count notes how many sockets it is for.
-func (t *traced) count(sockets int) {
+// count notes that sockets is how many it is for.
+func (t *traced) count() {
 	t.mu.Lock()
-	t.written.Sockets, t.counted = sockets, true
+	t.written.Sockets, t.counted = t.sockets, true
 	tell, written := !t.written.First.IsZero(), t.written
 	t.mu.Unlock()
 	if tell {
@@ -129,25 +131,19 @@ func (t *traces) wrote(through int64) {
 	}
 }
 
-// trace finds the events that are to be traced, which have just been read.
-func (h *hub) trace(frames []frame) {
-	read := time.Now()
+// trace gives, by frame, the events that are to be traced; nil for none.
+func (h *hub) trace(frames []frame) (events []*traced) {
 	for i := range frames {
 		f := &frames[i]
-		if h.tracer.Samples(f.entry.UID) {
-			f.traced = &traced{tracer: h.tracer, written: Written{
-				UID: f.entry.UID, Type: f.entry.Type, Partition: f.mark.partition, Read: read,
-			}}
+		if !h.tracer.Samples(f.entry.UID) {
+			continue
 		}
-	}
-}
-
-// countSockets tells traced events, which are on all tapes, how many sockets they
-// are for.
-func countSockets(frames []frame) {
-	for i := range frames {
-		if f := &frames[i]; f.traced != nil {
-			f.traced.count(f.sockets)
+		if events == nil {
+			events = make([]*traced, len(frames))
 		}
+		events[i] = &traced{tracer: h.tracer, written: Written{
+			UID: f.entry.UID, Type: f.entry.Type, Partition: f.mark.partition, Read: h.read,
+		}}
 	}
+	return events
 }
