@@ -99,6 +99,55 @@ func lastName(expr ast.Expr) string {
 	return ""
 }
 
+// runbookQuote is what stands between backquotes on one line of the runbook.
+var runbookQuote = regexp.MustCompile("`([^`\n]+)`")
+
+// runbookCommands are what a text between backquotes begins with that quotes no
+// message, but tells what to type or to look for.
+var runbookCommands = regexp.MustCompile(`^(/|[A-Z_]+=|--?[a-z]|-h HOST|\./bin|cat|certbot|chown|config|cp|dc|df|dmesg|docker|du|echo|for|grep|iostat|journalctl|` +
+	`kill|lines|log|ls|metric|openssl|promtool|ps|redis-cli|runuser|sentinel|smartctl|spillway|ss|systemctl|xinfo)\b`)
+
+// TestRunbookQuotesWhatIsSaid wants all that the runbook quotes, three words and
+// more that are no command, to be said by the source: as somebody on call looks
+// for it.
+func TestRunbookQuotesWhatIsSaid(t *testing.T) {
+	var said strings.Builder
+	for _, s := range sources(t, parser.SkipObjectResolution) {
+		if s.isTest() {
+			continue
+		}
+		ast.Inspect(s.file, func(node ast.Node) bool {
+			expr, ok := node.(ast.Expr)
+			if !ok {
+				return true
+			}
+			text, ok := literal(expr)
+			if ok {
+				said.WriteString(text + "\n")
+			}
+			return !ok
+		})
+	}
+	text, err := os.ReadFile(filepath.Join(repository, runbook))
+	if err != nil {
+		t.Fatal(err)
+	}
+	checked := 0
+	for _, match := range runbookQuote.FindAllStringSubmatch(string(text), -1) {
+		quote := match[1]
+		if len(strings.Fields(quote)) < 3 || runbookCommands.MatchString(quote) {
+			continue
+		}
+		checked++
+		if !strings.Contains(said.String(), quote) {
+			t.Errorf("%s quotes what nothing says: %s", runbook, quote)
+		}
+	}
+	if checked < 40 {
+		t.Errorf("only %d quotes found in the runbook", checked)
+	}
+}
+
 // loggedIn are the lines that a file logs. A message has to be a literal, so that
 // it can be found, and told from others by the logger.
 func loggedIn(t *testing.T, s source) map[loggedLine]bool {
