@@ -55,7 +55,7 @@ bench: build ## Spillway beside what people use instead, and its campaigns: benc
 soak: ## a load for SOAKTIME (1h) with kill -9 now and then: nothing lost, nothing grows
 	SPILLWAY_SOAK=$(SOAKTIME) $(GO) test -count=1 -timeout 0 -v -run '^TestSoak$$' ./cmd/spillway
 
-dashboards: ## dashboards/grafana, made by dashboards/generate
+dashboards: ## dashboards/grafana and runbook, made by dashboards/generate
 	$(GO) run ./dashboards/generate
 
 # debian PACKAGE… installs them as root where there is apt-get, else it fails.

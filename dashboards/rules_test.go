@@ -14,7 +14,7 @@ import (
 const (
 	runbook = "RUNBOOK.md"
 	// runbookURL is what all links to the runbook begin with.
-	runbookURL = "{{ $externalURL }}/user/RUNBOOK.md#"
+	runbookURL = "{{ $externalURL }}/user/runbook.html#"
 	// noAlerts is the heading from which on the runbook's sections are no alerts.
 	noAlerts = "## Log lines"
 )

@@ -251,6 +251,7 @@ func (l *lane) look(ctx context.Context) {
 	}
 	l.countHeld(away)
 	if l.failedLooks > 0 || len(away) < l.missing {
+		l.logger.Info("the store answers again", "partitions", len(l.workers)-len(away))
 		l.dispatcher.recovery.announce()
 	}
 	l.failedLooks, l.missing = 0, len(away)

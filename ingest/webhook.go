@@ -175,6 +175,7 @@ func (s *Server) receive(ctx *fasthttp.RequestCtx) int {
 	defer s.release(r)
 
 	if !s.identified(ctx) {
+		s.logger.Warn("a webhook is refused with 403: its sender has no certificate that tls.client_ca and tls.client_name ask for")
 		return leave(ctx, fasthttp.StatusForbidden)
 	}
 	if code := s.checkHeader(&ctx.Request.Header, &r.signature); code != 0 {
@@ -192,6 +193,7 @@ func (s *Server) receive(ctx *fasthttp.RequestCtx) int {
 	content := r.body.bytes()
 	app, ok := s.trust.Load().keys.match(&r.signature, content)
 	if !ok {
+		s.logger.Warn("a webhook is refused with 403: no app secret of the config has signed it; was one rotated?")
 		return fasthttp.StatusForbidden
 	}
 	r.webhook = Webhook{Received: start, App: app, Signature: r.signature[:], Body: content, Bulk: Bulk(content)}

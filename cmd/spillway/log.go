@@ -89,6 +89,12 @@ func (o *logOptions) open(ctx context.Context, cfg config.Config, runs bool, j *
 	switch {
 	case err == nil:
 		return source, nil
+	case errors.Is(err, fs.ErrNotExist) && cfg.Data == config.DefaultConfig().Data:
+		// No folder was named: so the receiver is meant that listens, if one does.
+		if remote, err := openNamed(ctx, localURL("http", cfg.Admin)); err == nil {
+			return remote, nil
+		}
+		fallthrough
 	case errors.Is(err, fs.ErrNotExist):
 		return nil, fmt.Errorf("there is no log in %s: name the folder of the receiver with --data, or its admin listener with --admin", logConfig(cfg).Dir)
 	case errors.Is(err, wal.ErrLocked):

@@ -69,7 +69,7 @@ func allFamilies(t *testing.T) map[string]*dto.MetricFamily {
 var endings = []string{
 	"_total", "_seconds", "_bytes", "_info",
 	"_records", "_frames", "_partitions", "_sockets", "_connections", "_dead_letters", "_requests", "_entries", "_sublevels", "_warnings",
-	"_waiting", "_running", "_catching_up", "_limit", "_ready", "_amplification",
+	"_waiting", "_running", "_catching_up", "_limit", "_ready", "_successful", "_amplification",
 }
 
 // bounded are all labels there may be. Their values are fixed, but for those of
@@ -119,11 +119,14 @@ func lookedAt(t *testing.T) map[string]bool {
 	return looked
 }
 
+// composeVolume is what Compose calls the receiver's volume.
+const composeVolume = "spillway_spillway"
+
 // metricsIn are the metrics of ours that a text names.
 func metricsIn(text string) map[string]bool {
 	found := make(map[string]bool)
 	for _, name := range metricName.FindAllString(text, -1) {
-		if strings.HasPrefix(name, "spillway_") && !strings.Contains(name, ":") {
+		if strings.HasPrefix(name, "spillway_") && !strings.Contains(name, ":") && name != composeVolume {
 			found[histogramOf(name)] = true
 		}
 	}

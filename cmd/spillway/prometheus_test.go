@@ -105,20 +105,22 @@ func startPrometheus(t *testing.T, alertmanager *server, receivers []*process, f
 	for _, p := range receivers {
 		targets = append(targets, strconv.Quote(p.admin))
 	}
+	told := "127.0.0.1:1" // nobody
+	if alertmanager != nil {
+		told = strings.TrimPrefix(alertmanager.url, "http://")
+	}
 	text := readmeBlock(t, "scrape", "yaml")
 	for from, to := range map[string]string{
 		"_interval: 15s":   "_interval: 1s",
 		"recording.yml":    filepath.Join(rules, "recording.yml"),
 		"alerts.yml":       filepath.Join(rules, "alerts.yml"),
+		"127.0.0.1:9093":   told,
 		`"127.0.0.1:9090"`: strings.Join(targets, ","),
 	} {
 		if !strings.Contains(text, from) {
 			t.Fatalf("the config of the README has no %s:\n%s", from, text)
 		}
 		text = strings.ReplaceAll(text, from, to)
-	}
-	if alertmanager != nil {
-		text += fmt.Sprintf("alerting: {alertmanagers: [{static_configs: [{targets: [%q]}]}]}\n", strings.TrimPrefix(alertmanager.url, "http://"))
 	}
 	dir := t.TempDir()
 	config := filepath.Join(dir, "prometheus.yml")

@@ -11,8 +11,8 @@ type reloads struct {
 	// next holds one.
 	next chan config.Config
 
-	counted *prometheus.CounterVec
-	last    prometheus.Gauge
+	counted    *prometheus.CounterVec
+	last, good prometheus.Gauge
 }
 
 func newReloads() *reloads {
@@ -26,7 +26,12 @@ func newReloads() *reloads {
 			Name: "spillway_config_last_reload_timestamp_seconds",
 			Help: "When the config in use was read, as Unix time.",
 		}),
+		good: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "spillway_config_last_reload_successful",
+			Help: "0 where the last SIGHUP changed nothing, since the config is wrong; else 1.",
+		}),
 	}
+	r.good.Set(1)
 	r.counted.WithLabelValues("failed")
 	r.counted.WithLabelValues("ok")
 	r.last.SetToCurrentTime() // the start's
@@ -47,20 +52,24 @@ func (r *reloads) offer(cfg config.Config) {
 func (r *reloads) count(err error) {
 	if err != nil {
 		r.counted.WithLabelValues("failed").Inc()
+		r.good.Set(0)
 		return
 	}
 	r.counted.WithLabelValues("ok").Inc()
 	r.last.SetToCurrentTime()
+	r.good.Set(1)
 }
 
 // Describe implements prometheus.Collector.
 func (r *reloads) Describe(ch chan<- *prometheus.Desc) {
 	r.counted.Describe(ch)
 	r.last.Describe(ch)
+	r.good.Describe(ch)
 }
 
 // Collect implements prometheus.Collector.
 func (r *reloads) Collect(ch chan<- prometheus.Metric) {
 	r.counted.Collect(ch)
 	r.last.Collect(ch)
+	r.good.Collect(ch)
 }

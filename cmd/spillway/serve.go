@@ -133,6 +133,15 @@ func (o *serveOptions) watchSignals(ctx context.Context, stop context.CancelFunc
 	}
 }
 
+// durationText writes durations as Go prints them, in JSON too, where they would be
+// numbers without a unit.
+func durationText(_ []string, a slog.Attr) slog.Attr {
+	if a.Value.Kind() == slog.KindDuration {
+		a.Value = slog.StringValue(a.Value.Duration().String())
+	}
+	return a
+}
+
 // newLogger logs to w in the format, from the level on, without most repeats.
 func newLogger(w io.Writer, format, level string) (*logger.Handler, error) {
 	var threshold slog.Level
@@ -144,6 +153,7 @@ func newLogger(w io.Writer, format, level string) (*logger.Handler, error) {
 	case "text":
 		return logger.NewHandler(slog.NewTextHandler(w, options)), nil
 	case "json":
+		options.ReplaceAttr = durationText
 		return logger.NewHandler(slog.NewJSONHandler(w, options)), nil
 	}
 	return nil, usageError("--log-format %q is not allowed; allowed: text, json", format)

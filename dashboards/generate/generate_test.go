@@ -65,6 +65,35 @@ func decode(t *testing.T, raw []byte) []dashboard.PanelOrRowPanel {
 	return d.Panels
 }
 
+func TestRunbookAsGenerated(t *testing.T) {
+	markdown, err := os.ReadFile(filepath.Join("..", "RUNBOOK.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	committed, err := os.ReadFile(filepath.Join("..", "runbook", "runbook.html"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	html, err := page(markdown)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if string(html) != string(committed) {
+		t.Error("the page is not what the program writes: run make dashboards, and commit")
+	}
+	// Whatever it links to within itself is there, in the form that alerts use, too.
+	for _, link := range regexp.MustCompile(`href="#([^"]*)"`).FindAllStringSubmatch(string(html), -1) {
+		if !strings.Contains(string(html), `id="`+link[1]+`"`) {
+			t.Errorf("it links to #%s, which is not there", link[1])
+		}
+	}
+	for _, heading := range regexp.MustCompile(`(?m)^### (Spillway\w+)$`).FindAllStringSubmatch(string(markdown), -1) {
+		if !strings.Contains(string(html), `id="`+strings.ToLower(heading[1])+`"`) {
+			t.Errorf("%s has no anchor", heading[1])
+		}
+	}
+}
+
 func TestCommittedAsGenerated(t *testing.T) {
 	each(t, func(t *testing.T, name string, raw []byte) {
 		generated, err := boards()[name].json(runbookURL)

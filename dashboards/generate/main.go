@@ -1,5 +1,6 @@
 // Generate writes Spillway's Grafana dashboards: one JSON file each, which
 // loads by provisioning or by import, without an edit, in Grafana 11 and later.
+// It also makes a page of the runbook, which Prometheus can serve.
 //
 // A dashboard is a list of rows, a row is a question with the panels that
 // answer it: overview.go, log.go, dispatch.go and streams.go hold nothing else.
@@ -13,6 +14,7 @@
 package main
 
 import (
+	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -20,7 +22,7 @@ import (
 )
 
 // runbookURL is where compose.yaml's Prometheus serves the runbook.
-const runbookURL = "http://127.0.0.1:9090/user/RUNBOOK.md"
+const runbookURL = "http://127.0.0.1:9090/user/runbook.html"
 
 // boards are all dashboards by the names of their files.
 func boards() map[string]board {
@@ -36,7 +38,7 @@ func main() {
 	out := flag.String("out", "dashboards/grafana", "the `folder` to write to")
 	runbook := flag.String("runbook", runbookURL, "the `URL` of the runbook, which the dashboards link to")
 	flag.Parse()
-	if err := write(*out, *runbook); err != nil {
+	if err := errors.Join(write(*out, *runbook), writeRunbook(runbookSource, runbookPage)); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}

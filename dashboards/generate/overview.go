@@ -155,7 +155,8 @@ func processes() []panel {
 			q("sum(rate(spillway_logger_suppressed_lines_total{@}[@]))", "repeats not written")).
 			about("Lines that the receivers log. The runbook says what each warning and error means. SpillwayErrorLines"),
 		series("Config reloads", "none",
-			q("sum by (result) (increase(spillway_config_reloads_total{@}[@]))", "{{result}}")).
+			q("sum by (result) (increase(spillway_config_reloads_total{@}[@]))", "{{result}}"),
+			q("count(spillway_config_last_reload_successful{@} == 0) or vector(0)", "receivers whose last one failed")).
 			about("SIGHUPs. A failed one changed nothing: the receiver goes on with the config it had. SpillwayReloadFailed"),
 		series("Age of the config", "s",
 			q("time() - spillway_config_last_reload_timestamp_seconds{@}", "{{instance}}")).
