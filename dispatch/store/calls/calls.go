@@ -86,12 +86,13 @@ func (m *Metrics) Unregister() {
 func (m *Metrics) Failed(op string) { m.errors.WithLabelValues(op).Inc() }
 
 // Observe counts a call. One that its caller gave up is no error of the store's,
-// nor is a contact that is not known, nor a cursor that is another one.
+// nor is a contact that is not known, a cursor that is another one, or a share that
+// another receiver has.
 func (m *Metrics) Observe(op string, took time.Duration, err error) {
 	if slices.Contains(m.timed, op) {
 		m.seconds.WithLabelValues(op).Observe(took.Seconds())
 	}
-	for _, harmless := range []error{nil, context.Canceled, store.ErrNoContact} {
+	for _, harmless := range []error{nil, context.Canceled, store.ErrNoContact, store.ErrLeased, store.ErrFenced} {
 		if errors.Is(err, harmless) {
 			return
 		}

@@ -35,8 +35,10 @@ func (s *Store) Contact(ctx context.Context, waba, id string) (_ store.Contact, 
 	return r.Contact, nil
 }
 
-// Forget removes the contact, under all its ids, and its events from the
-// streams. Somebody who never wrote has no contact but may have statuses: these
+// Forget removes the contact, under all its ids, its events from the streams, and
+// those of deliveries that wait or are dead; all of these it counts. A delivery that
+// a receiver has in hand at that moment may still be made, and is parked where it
+// fails: forgetting once more some time later takes that one too. Somebody who never wrote has no contact but may have statuses: these
 // go too. What was seen stays; it is hashes, and keeps a redelivery from bringing
 // the message back. When Forget returns, all of it is durable.
 func (s *Store) Forget(ctx context.Context, waba, id string) (events int, err error) {
@@ -51,6 +53,10 @@ func (s *Store) Forget(ctx context.Context, waba, id string) (events int, err er
 	}
 	events, err = s.forgetEvents(ctx, ids)
 	if err != nil {
+		return events, err
+	}
+	deliveries, err := s.forgetDeliveries(ctx, ids)
+	if events += deliveries; err != nil {
 		return events, err
 	}
 	if !known && events == 0 {

@@ -8,29 +8,43 @@ import (
 	"spillway/dispatch/store"
 )
 
-// All keys of the store, by their first byte. Numbers are big-endian.
+// All keys of the store, by their first byte. Numbers are big-endian. Those of
+// deliveries came later than the others: a store without them is one that never
+// delivered, and a program that does not know them leaves them alone.
 //
+//	A endpoint                       state of an endpoint: JSON
 //	B first(8) partition(2)          block counts: count(8) bytes(8) last(8)
 //	C partition(2) lane 00 node      cursor: seq(8) hash(8)
+//	D endpoint 00 partition(2)       share of deliveries: see delivery_format.go
 //	E block(8) partition(2) id(8)    event, in the block it is counted in: see entry.go
 //	I waba 00 id                     contact an id belongs to: uuid(16) birth
 //	K uuid(16)                       contact record: see record.go
 //	L                                layout: version(1) partitions(2)
+//	N endpoint 00 partition(2) id(8) dead delivery, without its event
+//	O endpoint 00 partition(2) id(8) event of a dead delivery, as under E
+//	P endpoint 00 partition(2) id(8) parked delivery, without its event
+//	Q endpoint 00 partition(2) id(8) event of a parked delivery, as under E
 //	R                                highest reserved id(8)
 //	S day(2) hash(16)                seen: mask(1), see seen.go
 //	T partition(2)                   last trimmed id(8)
 //	W                                window(8), in nanoseconds: see window.go
 const (
-	tagBlock    = 'B'
-	tagCursor   = 'C'
-	tagEvent    = 'E'
-	tagOwner    = 'I'
-	tagRecord   = 'K'
-	tagLayout   = 'L'
-	tagReserved = 'R'
-	tagSeen     = 'S'
-	tagTrimmed  = 'T'
-	tagWindow   = 'W'
+	tagState       = 'A'
+	tagBlock       = 'B'
+	tagCursor      = 'C'
+	tagShare       = 'D'
+	tagEvent       = 'E'
+	tagOwner       = 'I'
+	tagRecord      = 'K'
+	tagLayout      = 'L'
+	tagDead        = 'N'
+	tagDeadEvent   = 'O'
+	tagParked      = 'P'
+	tagParkedEvent = 'Q'
+	tagReserved    = 'R'
+	tagSeen        = 'S'
+	tagTrimmed     = 'T'
+	tagWindow      = 'W'
 )
 
 const layoutVersion = 2

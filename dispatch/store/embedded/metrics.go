@@ -6,20 +6,23 @@ import (
 	"spillway/dispatch/store/calls"
 )
 
-// The operations, as metrics name them. Upkeep is what the store does by itself.
+// The operations, as metrics name them. Deliver is all of deliveries but their
+// settlements. Upkeep is what the store does by itself.
 const (
 	opApply   = "apply"
 	opClaim   = "claim"
 	opCursors = "cursors"
 	opRead    = "read"
 	opContact = "contact"
+	opSettle  = "settle"
+	opDeliver = "deliver"
 	opUpkeep  = "upkeep"
 )
 
 type metrics struct{ *calls.Metrics }
 
 func newMetrics() *metrics {
-	return &metrics{calls.New([]string{opApply, opClaim, opCursors}, []string{opRead, opContact, opUpkeep})}
+	return &metrics{calls.New([]string{opApply, opClaim, opCursors, opSettle}, []string{opRead, opContact, opDeliver, opUpkeep})}
 }
 
 // register hands the metrics of s to reg, which may be nil.

@@ -42,7 +42,9 @@ spillway_store_errors_total{op="apply"} 1
 spillway_store_errors_total{op="claim"} 0
 spillway_store_errors_total{op="contact"} 0
 spillway_store_errors_total{op="cursors"} 0
+spillway_store_errors_total{op="deliver"} 0
 spillway_store_errors_total{op="read"} 0
+spillway_store_errors_total{op="settle"} 0
 spillway_store_errors_total{op="upkeep"} 0
 # HELP spillway_stream_bytes Bytes of the events the streams hold, before compression.
 # TYPE spillway_stream_bytes gauge
@@ -67,7 +69,7 @@ spillway_stream_entries 3
 			}
 		}
 	}
-	if fmt.Sprint(got) != fmt.Sprint(map[string]uint64{"apply": 2, "claim": 0, "cursors": 1}) {
+	if fmt.Sprint(got) != fmt.Sprint(map[string]uint64{"apply": 2, "claim": 0, "cursors": 1, "settle": 0}) {
 		t.Errorf("timed %v", got)
 	}
 }

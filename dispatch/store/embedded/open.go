@@ -136,6 +136,9 @@ func (s *Store) load() error {
 	if err := s.loadPlaces(); err != nil {
 		return err
 	}
+	if err := s.loadShares(); err != nil {
+		return err
+	}
 	for i, p := range s.partitions {
 		p.tail.limit = max(tailBytes/len(s.partitions), 4<<10)
 		p.tail.reset(s.places.held[i])

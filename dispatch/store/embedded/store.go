@@ -35,9 +35,10 @@ import (
 )
 
 var (
-	_ store.Store    = (*Store)(nil)
-	_ store.Feed     = (*Store)(nil)
-	_ store.Contacts = (*Store)(nil)
+	_ store.Store      = (*Store)(nil)
+	_ store.Feed       = (*Store)(nil)
+	_ store.Contacts   = (*Store)(nil)
+	_ store.Deliveries = (*Store)(nil)
 )
 
 var (
@@ -54,6 +55,7 @@ type Store struct {
 	metrics    *metrics
 	partitions []*partition
 	places     places
+	deliveries deliveries
 
 	// contacts is held from reading contacts to committing their change. A
 	// partition's mutex is taken before it, never after.
@@ -151,9 +153,10 @@ func (s *Store) release() error {
 	if s.hasFailed() {
 		return errFailed
 	}
-	// The ids reserved and not used are given back: all that were used are known.
+	// The ids reserved and not used are given back: all that were used are known, and
+	// so are the tokens, which are taken from them.
 	s.places.mu.Lock()
-	last := s.places.last
+	last := max(s.places.last, s.deliveries.tokens.Load())
 	s.places.mu.Unlock()
 	return errors.Join(s.setDurably(reservedKey(), idValue(last)), s.db.Close(), s.lock.Close())
 }

@@ -43,39 +43,47 @@ func mustOpen(t testing.TB, cfg Config) *Store {
 
 func TestSuite(t *testing.T) {
 	defer goleak.VerifyNone(t, goleak.IgnoreCurrent())
-	storetest.Run(t, func(t *testing.T, opts storetest.Options) *storetest.Harness {
-		fs := vfs.NewCrashableMem()
-		clock := new(clock)
-		cfg := testConfig(fs)
-		cfg.Partitions, cfg.Window, cfg.ContactTTL = opts.Partitions, opts.Window, opts.ContactTTL
-		cfg.Retain, cfg.RetainBytes, cfg.Now = opts.Retain, opts.RetainBytes, clock.now
-		s := mustOpen(t, cfg)
-		return &storetest.Harness{
-			Store: s,
-			Reopen: func(t testing.TB) storetest.Store {
-				if err := s.Close(); err != nil {
+	storetest.Run(t, openHarness)
+}
+
+func TestDeliveriesSuite(t *testing.T) {
+	defer goleak.VerifyNone(t, goleak.IgnoreCurrent())
+	storetest.Deliveries(t, openHarness)
+}
+
+// openHarness opens a store in memory that can crash.
+func openHarness(t *testing.T, opts storetest.Options) *storetest.Harness {
+	fs := vfs.NewCrashableMem()
+	clock := new(clock)
+	cfg := testConfig(fs)
+	cfg.Partitions, cfg.Window, cfg.ContactTTL = opts.Partitions, opts.Window, opts.ContactTTL
+	cfg.Retain, cfg.RetainBytes, cfg.Now = opts.Retain, opts.RetainBytes, clock.now
+	s := mustOpen(t, cfg)
+	return &storetest.Harness{
+		Store: s,
+		Reopen: func(t testing.TB) storetest.Store {
+			if err := s.Close(); err != nil {
+				t.Fatal(err)
+			}
+			s = mustOpen(t, cfg)
+			return s
+		},
+		Lose: func(t testing.TB) storetest.Store {
+			fs = fs.CrashClone(vfs.CrashCloneCfg{})
+			if err := s.Close(); err != nil {
+				t.Fatal(err)
+			}
+			cfg.FS = fs
+			s = mustOpen(t, cfg)
+			return s
+		},
+		Advance: func(t testing.TB, d time.Duration) {
+			clock.advance(d)
+			for _, err := range []error{s.expireSeen(), s.expireContacts(), s.trim()} {
+				if err != nil {
 					t.Fatal(err)
 				}
-				s = mustOpen(t, cfg)
-				return s
-			},
-			Lose: func(t testing.TB) storetest.Store {
-				fs = fs.CrashClone(vfs.CrashCloneCfg{})
-				if err := s.Close(); err != nil {
-					t.Fatal(err)
-				}
-				cfg.FS = fs
-				s = mustOpen(t, cfg)
-				return s
-			},
-			Advance: func(t testing.TB, d time.Duration) {
-				clock.advance(d)
-				for _, err := range []error{s.expireSeen(), s.expireContacts(), s.trim()} {
-					if err != nil {
-						t.Fatal(err)
-					}
-				}
-			},
-		}
-	})
+			}
+		},
+	}
 }

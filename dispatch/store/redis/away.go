@@ -69,3 +69,33 @@ func (a *absence) long(now time.Time) bool {
 	defer a.mu.Unlock()
 	return !a.since.IsZero() && now.Sub(a.since) > patience
 }
+
+// runPresent runs scripts, each of a partition, in one pipeline a server; errors are
+// by script. In a Cluster those whose partition is away are not waited for.
+func (s *Store) runPresent(parent context.Context, calls []*invocation, partitions []int) ([]any, []error) {
+	if !s.cfg.isCluster() {
+		return s.runAll(parent, calls)
+	}
+	ctx, cancel := context.WithTimeout(parent, lookUpTimeout)
+	defer cancel()
+	replies, errs := make([]any, len(calls)), make([]error, len(calls))
+	var todo []*invocation
+	var asked []int
+	asks, now := make(map[int]bool), time.Now()
+	for i, p := range partitions {
+		if _, known := asks[p]; !known {
+			asks[p] = s.partitions[p].away.asks(now)
+		}
+		if !asks[p] {
+			errs[i] = errAway
+			continue
+		}
+		todo, asked = append(todo, calls[i]), append(asked, i)
+	}
+	some, failed := s.runAll(ctx, todo)
+	for n, i := range asked {
+		replies[i], errs[i] = some[n], failed[n]
+		s.noteAnswer(parent, partitions[i], failed[n])
+	}
+	return replies, errs
+}

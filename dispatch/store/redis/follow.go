@@ -41,35 +41,21 @@ type head struct {
 
 // heads reads all heads in one pipeline; errors are by partition. In a Cluster those
 // that are away are not waited for.
-func (s *Store) heads(parent context.Context) ([]head, map[int]error) {
-	ctx := parent
-	if s.cfg.isCluster() {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(parent, lookUpTimeout)
-		defer cancel()
-	}
+func (s *Store) heads(ctx context.Context) ([]head, map[int]error) {
 	heads, missing := make([]head, len(s.partitions)), make(map[int]error)
-	var calls []*invocation
-	var asked []int
+	calls, partitions := make([]*invocation, len(heads)), make([]int, len(heads))
 	for i, p := range s.partitions {
-		if s.cfg.isCluster() && !p.away.asks(time.Now()) {
-			missing[i] = errAway
-			continue
-		}
-		c := newInvocation(headScript, 1, 1)
-		c.add(&p.keys.state)
-		calls, asked = append(calls, c), append(asked, i)
+		calls[i], partitions[i] = newInvocation(headScript, 1, 1), i
+		calls[i].add(&p.keys.state)
 	}
-	replies, errs := s.runAll(ctx, calls)
-	for n, i := range asked {
-		err := errs[n]
+	replies, errs := s.runPresent(ctx, calls, partitions)
+	for i, err := range errs {
 		if err == nil {
-			heads[i], err = parseHead(replies[n])
+			heads[i], err = parseHead(replies[i])
 		}
 		if err != nil {
 			missing[i] = err
 		}
-		s.noteAnswer(parent, i, err)
 	}
 	return heads, missing
 }

@@ -37,7 +37,10 @@ func (s *Store) Contact(ctx context.Context, waba, id string) (_ store.Contact, 
 	return r.Contact, nil
 }
 
-// Forget removes the contact, under all its ids, and its events from the streams.
+// Forget removes the contact, under all its ids, its events from the streams, and
+// those of deliveries that wait or are dead; all of these it counts. A delivery that a
+// receiver has in hand may still be made, and is parked or dead where it fails:
+// forgetting once more some time later takes that one too.
 // Somebody who never wrote has no contact but may have statuses: these go too.
 // What was seen stays; it is hashes, and keeps a redelivery from bringing the
 // message back. Redis frees the memory of deleted events when those beside them
@@ -54,6 +57,11 @@ func (s *Store) Forget(ctx context.Context, waba, id string) (events int, err er
 	}
 	for _, p := range s.partitions {
 		n, err := s.forgetEvents(ctx, p, ids)
+		events += n
+		if err != nil {
+			return events, err
+		}
+		n, err = s.forgetDeliveries(ctx, p, ids)
 		events += n
 		if err != nil {
 			return events, err
@@ -113,11 +121,7 @@ func (s *Store) forgetEvents(ctx context.Context, p *partition, ids []uuid.UUID)
 	for after := "0-0"; after != ""; {
 		c := newInvocation(forgetScript, 1, 4+2*len(ids))
 		c.add(&p.keys.events, after, forgetEntries, len(ids))
-		for _, kind := range []string{event.ContactNew, event.MessageNew} {
-			for _, id := range ids {
-				c.add(event.ContactPrefix(kind, id))
-			}
-		}
+		c.addPrefixes(ids)
 		reply, err := s.run(ctx, c)
 		if err != nil {
 			return events, fmt.Errorf("forget events: %w", err)
@@ -136,4 +140,14 @@ func (s *Store) forgetEvents(ctx context.Context, p *partition, ids []uuid.UUID)
 		events += int(n)
 	}
 	return events, nil
+}
+
+// addPrefixes adds how payloads begin that bear one of the ids: those of contact
+// events, then those of all others.
+func (c *invocation) addPrefixes(ids []uuid.UUID) {
+	for _, kind := range []string{event.ContactNew, event.MessageNew} {
+		for _, id := range ids {
+			c.add(event.ContactPrefix(kind, id))
+		}
+	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net"
+	"slices"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -11,13 +12,21 @@ import (
 	"spillway/dispatch/store/calls"
 )
 
-// The operations, as metrics name them.
+// The operations, as metrics name them. Deliver is all of deliveries but their
+// settlements.
 const (
 	opApply   = "apply"
 	opClaim   = "claim"
 	opCursors = "cursors"
 	opRead    = "read"
 	opContact = "contact"
+	opSettle  = "settle"
+	opDeliver = "deliver"
+)
+
+var (
+	timedOps = []string{opApply, opClaim, opCursors, opSettle}
+	otherOps = []string{opRead, opContact, opDeliver}
 )
 
 type metrics struct {
@@ -35,7 +44,7 @@ type metrics struct {
 
 func newMetrics(s *Store, reg prometheus.Registerer) (*metrics, error) {
 	m := &metrics{
-		Metrics: calls.New([]string{opApply, opClaim, opCursors}, []string{opRead, opContact}),
+		Metrics: calls.New(timedOps, otherOps),
 		timeouts: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "spillway_store_timeouts_total",
 			Help: "Calls that Redis did not answer in time.",
@@ -73,7 +82,7 @@ func newMetrics(s *Store, reg prometheus.Registerer) (*metrics, error) {
 			Help: "Partitions of which events were trimmed that no consumer of the group was given.",
 		}, []string{"group"}),
 	}
-	for _, op := range []string{opApply, opClaim, opCursors, opRead, opContact} {
+	for _, op := range slices.Concat(timedOps, otherOps) {
 		m.timeouts.WithLabelValues(op)
 	}
 	return m, m.Register(reg, m.timeouts, m.dials, m.warnings, m.reloads, m.conflicts, m.guessed, m.entries, m.groupLag, m.groupLost,

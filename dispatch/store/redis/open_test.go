@@ -189,6 +189,11 @@ func TestAccess(t *testing.T) {
 		if _, _, err := s.Bounds(t.Context()); err != nil {
 			return err
 		}
+		if _, err := s.Members(t.Context(), "a", time.Minute); err != nil {
+			return err
+		}
+		lease := mustAcquire(t, s, crm, "a")
+		park(t, s, &lease, 1)
 		_, err = s.Apply(t.Context(), &store.Batch{
 			Source: source, To: store.Cursor{Seq: 1, Hash: 1},
 			Events: []event.Event{{Type: "webhook:x", Identity: "1", Received: time.Now(), Payload: []byte("{}")}},

@@ -24,6 +24,33 @@ var headText string
 //go:embed forget.lua
 var forgetText string
 
+//go:embed deliver_members.lua
+var deliverMembersText string
+
+//go:embed deliver_acquire.lua
+var deliverAcquireText string
+
+//go:embed deliver_renew.lua
+var deliverRenewText string
+
+//go:embed deliver_release.lua
+var deliverReleaseText string
+
+//go:embed deliver_settle.lua
+var deliverSettleText string
+
+//go:embed deliver_retry.lua
+var deliverRetryText string
+
+//go:embed deliver_waiting.lua
+var deliverWaitingText string
+
+//go:embed deliver_drop.lua
+var deliverDropText string
+
+//go:embed deliver_forget.lua
+var deliverForgetText string
+
 // script is a Lua script, which a server knows by its hash once it has run it.
 type script struct{ text, hash string }
 
@@ -37,6 +64,16 @@ var (
 	casScript    = newScript(casText)
 	headScript   = newScript(headText)
 	forgetScript = newScript(forgetText)
+
+	deliverMembersScript = newScript(deliverMembersText)
+	deliverAcquireScript = newScript(deliverAcquireText)
+	deliverRenewScript   = newScript(deliverRenewText)
+	deliverReleaseScript = newScript(deliverReleaseText)
+	deliverSettleScript  = newScript(deliverSettleText)
+	deliverRetryScript   = newScript(deliverRetryText)
+	deliverWaitingScript = newScript(deliverWaitingText)
+	deliverDropScript    = newScript(deliverDropText)
+	deliverForgetScript  = newScript(deliverForgetText)
 )
 
 // invocation is one run of a script.

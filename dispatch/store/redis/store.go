@@ -4,6 +4,7 @@
 //	Claim ─▶ GET, and a script where a contact changes
 //	Apply ─▶ one script a partition and batch: cursor, seen, contacts, stream
 //	Follow ◀─ XRANGE, polled
+//	Settle ─▶ one script a share: cursor, what waits, what is dead
 //
 // A batch takes effect in one script: it compares the cursor, reads what was
 // seen, and writes only if nothing else has changed what the batch relies on.
@@ -14,6 +15,9 @@
 // Redis may lose what it has acknowledged: a restart without its last second, a
 // failover to a replica that lagged. Cursor and effects are lost together then,
 // and whoever drains the log finds the older cursor and applies the rest again.
+//
+// Deliveries are lost together with the cursor of their share, too. What only a
+// receiver remembers of them then is refused, and the share is taken anew.
 //
 // Places are Redis's own stream ids, and their times its servers' clocks. Clocks
 // of the servers of one Redis have to agree within a second: a reader that comes

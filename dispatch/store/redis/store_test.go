@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -69,14 +70,21 @@ func (s saving) Cursors(ctx context.Context, source store.Source) ([]store.Curso
 	return cursors, s.client.Save(ctx).Err()
 }
 
-func TestSuite(t *testing.T) {
+func TestSuite(t *testing.T)      { onServer(t, storetest.Run) }
+func TestDeliveries(t *testing.T) { onServer(t, storetest.Deliveries) }
+
+// suite is one of those in storetest.
+type suite func(t *testing.T, open func(*testing.T, storetest.Options) *storetest.Harness)
+
+// onServer holds a store on a single server to a suite.
+func onServer(t *testing.T, run suite) {
 	server := startServer(t, localredis.Options{})
 	client := server.Client()
 	defer func() { _ = client.Close() }()
 	// A server that is started again has a goroutine that waits for its end.
 	waits := goleak.IgnoreAnyFunction("spillway/dispatch/store/redis/localredis.launch.func1")
 	defer goleak.VerifyNone(t, goleak.IgnoreCurrent(), waits)
-	storetest.Run(t, func(t *testing.T, opts storetest.Options) *storetest.Harness {
+	run(t, func(t *testing.T, opts storetest.Options) *storetest.Harness {
 		if err := client.FlushAll(t.Context()).Err(); err != nil {
 			t.Fatal(err)
 		}
@@ -144,14 +152,19 @@ func startCluster(t testing.TB, opts localredis.Options) *localredis.Cluster {
 	return g
 }
 
-// suiteOf holds a store on several servers to the suite; each test has a prefix
+// suitesOf holds a store on several servers to the suites; each test has a prefix
 // of its own.
-func suiteOf(t *testing.T, cfg Config) {
+func suitesOf(t *testing.T, cfg Config) {
+	suiteOf(t, cfg, "test", storetest.Run)
+	suiteOf(t, cfg, "deliveries", storetest.Deliveries)
+}
+
+func suiteOf(t *testing.T, cfg Config, prefix string, run suite) {
 	n := 0
-	storetest.Run(t, func(t *testing.T, opts storetest.Options) *storetest.Harness {
+	run(t, func(t *testing.T, opts storetest.Options) *storetest.Harness {
 		cfg := cfg
 		n++
-		cfg.Prefix = fmt.Sprint("test", n)
+		cfg.Prefix = fmt.Sprint(prefix, n)
 		cfg.Partitions, cfg.Window, cfg.ContactTTL = opts.Partitions, opts.Window, opts.ContactTTL
 		cfg.Retain, cfg.RetainBytes = opts.Retain, opts.RetainBytes
 		s := mustOpen(t, cfg)
@@ -177,16 +190,20 @@ func TestSuiteSentinel(t *testing.T) {
 	g := startSentinel(t, localredis.Options{})
 	cfg := testConfig(g.Addrs()...)
 	cfg.Master = g.Master()
-	suiteOf(t, cfg)
+	suitesOf(t, cfg)
 }
 
 func TestSuiteCluster(t *testing.T) {
 	t.Parallel()
-	suiteOf(t, testConfig(startCluster(t, localredis.Options{}).Addrs()...))
+	suitesOf(t, testConfig(startCluster(t, localredis.Options{}).Addrs()...))
 }
 
-// age makes a server's keys older, and drops those that are due.
+// age makes a server's keys older, and drops those that are due; leases and members,
+// which are over by the server's clock, as well.
 func age(ctx context.Context, client *goredis.Client, d time.Duration) error {
+	if err := ageLeases(ctx, client, d); err != nil {
+		return err
+	}
 	keys, err := client.Keys(ctx, "*").Result()
 	if err != nil {
 		return err
@@ -206,6 +223,38 @@ func age(ctx context.Context, client *goredis.Client, d time.Duration) error {
 		}
 		if err != nil {
 			return fmt.Errorf("age %s: %w", key, err)
+		}
+	}
+	return nil
+}
+
+func ageLeases(ctx context.Context, client *goredis.Client, d time.Duration) error {
+	members := membersKey(DefaultConfig().Prefix)
+	owners, err := client.ZRange(ctx, members, 0, -1).Result()
+	if err != nil {
+		return err
+	}
+	for _, owner := range owners {
+		if err := client.ZIncrBy(ctx, members, -float64(d.Milliseconds()), owner).Err(); err != nil {
+			return err
+		}
+	}
+	shares, err := client.Keys(ctx, "*}:deliver:*").Result()
+	if err != nil {
+		return err
+	}
+	for _, share := range shares {
+		if strings.Count(share, ":") > 3 { // not its lease
+			continue
+		}
+		if leased, err := client.HExists(ctx, share, "until").Result(); err != nil || !leased {
+			if err != nil {
+				return err
+			}
+			continue
+		}
+		if err := client.HIncrBy(ctx, share, "until", -d.Milliseconds()).Err(); err != nil {
+			return err
 		}
 	}
 	return nil

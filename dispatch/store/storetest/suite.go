@@ -81,6 +81,11 @@ func Run(t *testing.T, open func(t *testing.T, opts Options) *Harness) {
 	for _, group := range [][]check{cursorChecks, dedupeChecks, staleChecks, contactChecks, feedChecks, trimChecks, durableChecks, modeChecks} {
 		checks = append(checks, group...)
 	}
+	hold(t, open, checks)
+}
+
+// hold holds stores to some checks.
+func hold(t *testing.T, open func(t *testing.T, opts Options) *Harness, checks []check) {
 	lacking := declared(t, open)
 	for _, c := range checks {
 		if reason, lacks := lacking[c.needs]; lacks {
