@@ -54,9 +54,13 @@ const (
 func appendEvent(b []byte, m mark, entry *store.Entry) []byte {
 	const skeleton = len(`{"id":"","uid":"","type":,"payload":}`)
 	var room [markMax]byte
-	id := m.append(room[:0])
-	name := quoted(entry.Type)
+	id, name := m.append(room[:0]), quoted(entry.Type)
 	b = appendHeader(b, skeleton+len(id)+uuidLength+len(name)+len(entry.Payload))
+	return appendObject(b, id, name, entry)
+}
+
+// appendObject adds an event as JSON; name is its type in quotes.
+func appendObject(b, id []byte, name string, entry *store.Entry) []byte {
 	b = append(b, `{"id":"`...)
 	b = append(b, id...)
 	b = append(b, `","uid":"`...)
