@@ -164,4 +164,4 @@ systemd-missing:
 # Debian's own Node may be too old for WebSockets, so it is not installed.
 node-missing:
 	@node -e 'process.exit(parseInt(process.versions.node) < 20 ? 1 : 0)' 2>/dev/null || \
-	  echo "NOT TESTED: the example for Node in dispatch/stream/client/README.md, since there is no node 20.10 or later; Chromium runs the same client."
+	  echo "NOT TESTED: the examples for Node in README.md and dispatch/stream/client/README.md, since there is no node 20.10 or later; Chromium runs the same client of the stream."

@@ -32,12 +32,13 @@ type admin struct {
 	ready    func() error
 	contacts store.Contacts
 	mux      *http.ServeMux
-	desk     *logDesk // nil where it has no log to show
+	desk     *logDesk     // nil where it has no log to show
+	deliver  *deliverDesk // nil where it does not deliver
 	logger   *slog.Logger
 }
 
 // newAdmin binds the address; serve answers on it, for /log where showLog was
-// called before:
+// called before, for /deliver where showDeliver was:
 //
 //	GET    /metrics                      Prometheus
 //	GET    /healthz                      200 while the process lives
@@ -51,6 +52,11 @@ type admin struct {
 //	POST   /log/dead/LANE/SEQ/ITEM/retry decodes it again: what became of it, as JSON; force=true for an old one
 //	POST   /log/replay?lane=L            dispatches records of a lane again: from, to, since, force; lines tell how
 //	                                     far it is; it ends when the client goes away
+//	GET    /deliver                      how all endpoints are, as JSON
+//	POST   /deliver/NAME/test            sends a test event: what came of it, as JSON
+//	POST   /deliver/NAME/pause           and resume, for all receivers; 404 where unknown
+//	GET    /deliver/NAME/dead            dead deliveries, as lines: after, limit, payload=true
+//	POST   /deliver/NAME/dead/retry      sends some again: {"uids":[…]}, or all=true
 //	GET    /debug/pprof/                 profiles
 //
 // For lines see logLine: an answer without its last one is not whole.
@@ -93,6 +99,12 @@ func (a *admin) showLog(source logSource) {
 	a.desk.register(a.mux)
 }
 
+// showDeliver answers for /deliver; call it before serve.
+func (a *admin) showDeliver(outgoing outgoing) {
+	a.deliver = newDeliverDesk(outgoing, a.logger)
+	a.deliver.register(a.mux)
+}
+
 func (a *admin) addr() net.Addr { return a.listener.Addr() }
 
 func (a *admin) serve() error {
@@ -105,6 +117,9 @@ func (a *admin) serve() error {
 func (a *admin) close(ctx context.Context) {
 	if a.desk != nil {
 		a.desk.close()
+	}
+	if a.deliver != nil {
+		a.deliver.close()
 	}
 	if err := a.server.Shutdown(ctx); err != nil {
 		_ = a.server.Close()

@@ -12,6 +12,8 @@ import (
 	"testing"
 
 	"spillway/cmd/spillway/config"
+	"spillway/dispatch/event"
+	"spillway/dispatch/stream"
 	"spillway/wal"
 )
 
@@ -50,9 +52,9 @@ func TestPartsTakeWhatConfigAllows(t *testing.T) {
 				continue // refused for its relation to another setting
 			}
 			tried++
-			stream := streamConfig(c)
+			streaming := streamConfig(c)
 			for part, err := range map[string]error{
-				"wal": logConfig(c).Validate(), "store": storeConfig(c).Validate(), "stream": stream.Validate(), "ingest": ingestConfig(c).Validate(),
+				"wal": logConfig(c).Validate(), "store": storeConfig(c).Validate(), "stream": streaming.Validate(), "ingest": ingestConfig(c).Validate(),
 			} {
 				if err != nil {
 					t.Errorf("%s: %s: %s refuses it: %v", key, text, part, err)
@@ -87,9 +89,39 @@ func TestKeysAreJudgedAlike(t *testing.T) {
 		})
 		options.Environ = append(options.Environ, "SPILLWAY_STREAM_JWT_PUBLIC_KEY="+string(pem.EncodeToMemory(&block)))
 		c, refused := config.Load(options)
-		stream := streamConfig(c)
-		if taken := stream.Validate(); (refused == nil) != (taken == nil) {
+		streaming := streamConfig(c)
+		if taken := streaming.Validate(); (refused == nil) != (taken == nil) {
 			t.Errorf("%s: config says %v, stream %v", block.Type, refused, taken)
 		}
+	}
+}
+
+// TestEventsAreJudgedAlike: config and stream agree on which patterns of events there are.
+func TestEventsAreJudgedAlike(t *testing.T) {
+	taken := 0
+	for _, pattern := range []string{
+		event.MessageNew, event.MessageStatus, event.ContactNew, event.ContactUpdated, "*", "message:*", "contact:*", "webhook:*", "webhook:calls", "webhook:a b",
+		"", "**", "message:", "message:n*", "message:new ", "Message:new", "contact:gone", "webhook", "webhook:", "webhook:c*", "webhook:**", "stream:position", "nope:*",
+	} {
+		c := config.DefaultConfig()
+		c.Apps, c.Stream.JWTSecret = []config.App{{Name: "a", VerifyToken: "v", AppSecrets: []string{"s"}}}, "j"
+		e := config.DefaultEndpoint()
+		e.Name, e.URL, e.Secrets, e.Events = "crm", "https://example.com", []string{testSigningSecret}, []string{pattern}
+		c.Endpoints = []config.Endpoint{e}
+		refused, wrong := c.Validate(), stream.CheckTypes(e.Events)
+		if (refused == nil) != (wrong == nil) {
+			t.Errorf("%q: config says %v, stream %v", pattern, refused, wrong)
+		}
+		if wrong == nil {
+			taken++
+			continue
+		}
+		// They name the same types.
+		if _, types, _ := strings.Cut(wrong.Error(), "allowed: "); !strings.Contains(refused.Error(), types) {
+			t.Errorf("%q: config says %v, stream %v", pattern, refused, wrong)
+		}
+	}
+	if taken != 10 {
+		t.Errorf("%d patterns are taken", taken)
 	}
 }

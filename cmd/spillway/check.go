@@ -46,6 +46,7 @@ func newCheckCommand() *cobra.Command {
 		Long: `Check reads the config as serve would, variables included, and tests the machine:
 the disk and how long a synced write takes, Redis, certificates and their dates,
 secrets, addresses, and the limit on open files. One line each: ok, warn or FAIL.
+Endpoints are listed and not asked.
 
 It changes nothing and may run beside serve. Exits 1 where anything is FAIL.`,
 		Example: `  spillway check --config spillway.yaml
@@ -104,6 +105,7 @@ func findings(options config.Options) []finding {
 	}
 	all := []finding{ok("config", "%s", source)}
 	all = append(all, checkSecrets(c)...)
+	all = append(all, listEndpoints(c.Endpoints)...)
 	all = append(all, checkDisk(c)...)
 	all = append(all, checkFailover(c)...)
 	all = append(all, checkRedis(c)...)
@@ -129,6 +131,19 @@ func checkSecrets(c config.Config) []finding {
 		all = append(all, warn("stream.jwt_secret", "has %d bytes; use %d random ones, as of `openssl rand -hex 32`", n, weakSecret))
 	default:
 		all = append(all, ok("stream.jwt_secret", "set, %d bytes", n))
+	}
+	return all
+}
+
+// listEndpoints names each endpoint with its host: the rest of its URL may be secret.
+func listEndpoints(endpoints []config.Endpoint) []finding {
+	var all []finding
+	for _, e := range endpoints {
+		events := "all events"
+		if len(e.Events) > 0 {
+			events = strings.Join(e.Events, ", ")
+		}
+		all = append(all, ok("endpoint "+e.Name, "%s, secrets: %d, %s", e.Host(), len(e.Secrets), events))
 	}
 	return all
 }

@@ -131,7 +131,9 @@ func TestCheckCommand(t *testing.T) {
 	without(t)
 	file := filepath.Join(t.TempDir(), "spillway.yaml")
 	text := "listen: 127.0.0.1:0\nadmin: 127.0.0.1:0\ndata: " + t.TempDir() + "\napps: [{name: a, verify_token: v, app_secrets: [hidden]}]\n" +
-		"stream: {jwt_secret: hidden}\nlog: {min_free: 0}\n"
+		"stream: {jwt_secret: hidden}\nlog: {min_free: 0}\n" +
+		"endpoints:\n  - {name: crm, url: \"https://crm.example.com:8443/hidden?k=hidden\", secrets: [\"" + testSigningSecret + "\"], headers: {X-A: hidden}}\n" +
+		"  - {name: bot, url: \"https://bot.example.com\", secrets: [" + testSigningSecret + ", whsec_" + testSigningSecret + "], events: [message:new, \"contact:*\"]}\n"
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -143,8 +145,16 @@ func TestCheckCommand(t *testing.T) {
 	if result, _ := resultOf(t, all, "stream.jwt_secret"); result != resultWarn || len(all) != strings.Count(got.stdout, "\n") {
 		t.Errorf("got %+v", all)
 	}
-	if strings.Contains(got.stdout, "hidden") {
+	if strings.Contains(got.stdout, "hidden") || strings.Contains(got.stdout, testSigningSecret) {
 		t.Error("a secret is shown")
+	}
+	for name, want := range map[string]string{
+		"endpoint crm": "crm.example.com:8443, secrets: 1, all events",
+		"endpoint bot": "bot.example.com, secrets: 2, message:new, contact:*",
+	} {
+		if result, detail := resultOf(t, all, name); result != resultOK || detail != want {
+			t.Errorf("%s: %s %s, want %s", name, result, detail, want)
+		}
 	}
 
 	if err := os.WriteFile(file, []byte("listen: 1\nadmn: 2\n"), 0o600); err != nil {

@@ -75,6 +75,29 @@ func localURL(scheme, listen string) string {
 	return scheme + "://" + net.JoinHostPort(host, port)
 }
 
+// adminOptions say which admin listener is meant.
+type adminOptions struct {
+	configFile, admin string
+}
+
+func (o *adminOptions) addFlags(cmd *cobra.Command) {
+	flags := cmd.Flags()
+	flags.StringVar(&o.configFile, "config", "", "the config `file` of the receiver")
+	flags.StringVar(&o.admin, "admin", "", "the `URL` of the admin listener, whatever the config says")
+}
+
+// address is where the admin listener is reached.
+func (o *adminOptions) address() (string, error) {
+	if o.admin != "" {
+		return o.admin, nil
+	}
+	cfg, err := config.Load(config.Options{File: o.configFile, Environ: os.Environ(), WithoutSecrets: true})
+	if err != nil {
+		return "", err
+	}
+	return localURL("http", cfg.Admin), nil
+}
+
 // defaultListen is where the listener is unless a flag says otherwise.
 func defaultListen() string {
 	return cmp.Or(os.Getenv("SPILLWAY_LISTEN"), config.DefaultConfig().Listen)

@@ -7,13 +7,10 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"os"
 	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
-
-	"spillway/cmd/spillway/config"
 )
 
 const (
@@ -25,8 +22,8 @@ const (
 
 // healthOptions are what `health` was told.
 type healthOptions struct {
-	configFile, admin string
-	ready             bool
+	adminOptions
+	ready bool
 }
 
 func newHealthCommand() *cobra.Command {
@@ -52,23 +49,9 @@ Exits 1 where the answer is no, or none comes within 3 s.`,
 			return o.ask(ctx, cmd.OutOrStdout())
 		},
 	}
-	flags := cmd.Flags()
-	flags.StringVar(&o.configFile, "config", "", "the config `file` of the receiver")
-	flags.StringVar(&o.admin, "admin", "", "the `URL` of the admin listener, whatever the config says")
-	flags.BoolVar(&o.ready, "ready", false, "ask whether it takes webhooks")
+	o.addFlags(cmd)
+	cmd.Flags().BoolVar(&o.ready, "ready", false, "ask whether it takes webhooks")
 	return cmd
-}
-
-// address is where the admin listener is reached.
-func (o *healthOptions) address() (string, error) {
-	if o.admin != "" {
-		return o.admin, nil
-	}
-	cfg, err := config.Load(config.Options{File: o.configFile, Environ: os.Environ(), WithoutSecrets: true})
-	if err != nil {
-		return "", err
-	}
-	return localURL("http", cfg.Admin), nil
 }
 
 // withoutProxy asks a receiver nearby, which a proxy for the world may not reach.

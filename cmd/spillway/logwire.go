@@ -24,14 +24,17 @@ const (
 //	{"entry":{"lane":"express","seq":7,"last":9,"record":{…}}}
 //	{"letter":{"lane":"bulk","seq":3,"item":0,…}}
 //	{"replay":{"lane":"express","from":1,"to":9,"seq":4,…}}
+//	{"delivery":{"at":"…","uid":"…",…}}
 //	{"end":true}
 //	{"error":"…"}
 type logLine struct {
 	Entry  *logEntry     `json:"entry,omitempty"`
 	Letter *deadEntry    `json:"letter,omitempty"`
 	Replay *replayResult `json:"replay,omitempty"`
-	End    bool          `json:"end,omitempty"`
-	Error  string        `json:"error,omitempty"`
+	// Delivery is of the list of dead deliveries.
+	Delivery *deadDelivery `json:"delivery,omitempty"`
+	End      bool          `json:"end,omitempty"`
+	Error    string        `json:"error,omitempty"`
 }
 
 // The names of a query's values.
@@ -103,14 +106,17 @@ func parseReplayQuery(v url.Values) (q replayQuery, err error) {
 	return q, err
 }
 
-func parseForce(v url.Values) (bool, error) {
-	switch text := v.Get(queryForce); text {
+func parseForce(v url.Values) (bool, error) { return parseBool(v, queryForce) }
+
+// parseBool gives false where there is none.
+func parseBool(v url.Values, name string) (bool, error) {
+	switch text := v.Get(name); text {
 	case "", "false":
 		return false, nil
 	case "true":
 		return true, nil
 	default:
-		return false, fmt.Errorf("force %q is not allowed; allowed: true, false", text)
+		return false, fmt.Errorf("%s %q is not allowed; allowed: true, false", name, text)
 	}
 }
 

@@ -5,6 +5,7 @@
 //	send, tail, token      a sender, a subscriber, and what the subscriber shows
 //	log                    look into the log, and run it again
 //	contact                personal data on request
+//	deliver                outgoing webhooks: how endpoints are, what was given up
 //	check, health, version before a start, while it runs, and after a question
 //
 // Arguments become a command, the command returns an error, the error becomes
@@ -111,7 +112,7 @@ Exit codes: 0 done, 1 failed, 2 wrong arguments or config, 3 the disk failed.`,
 	})
 	root.SetHelpCommand(newHelpCommand())
 	root.AddCommand(newServeCommand(), newSendCommand(), newTailCommand(), newTokenCommand(),
-		newLogCommand(), newContactCommand(), newBenchCommand(), newCheckCommand(), newHealthCommand(), newVersionCommand())
+		newLogCommand(), newContactCommand(), newDeliverCommand(), newBenchCommand(), newCheckCommand(), newHealthCommand(), newVersionCommand())
 	return root
 }
 

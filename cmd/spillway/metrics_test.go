@@ -37,7 +37,7 @@ func (p *process) families() map[string]*dto.MetricFamily {
 }
 
 // startEveryKind starts a receiver with the embedded store and TLS and one with a
-// Redis, which between them have every metric there is.
+// Redis and an endpoint, which between them have every metric there is.
 func startEveryKind(t *testing.T) (embedded, withRedis *process) {
 	t.Helper()
 	cert, key := makeCertificate(t, time.Now(), time.Now().Add(time.Hour))
@@ -46,7 +46,7 @@ func startEveryKind(t *testing.T) (embedded, withRedis *process) {
 	if err := single(server).client(t).XGroupCreateMkStream(t.Context(), rigStream(0), "inbox", "0").Err(); err != nil {
 		t.Fatal(err)
 	}
-	withRedis = start(t, t.TempDir(), single(server).env()...)
+	withRedis = serveWithEndpoints(t, t.TempDir(), "", map[string]*hearer{"inbox": newHearer(t)}, single(server).env()...)
 	withRedis.eventually(time.Minute, "the consumer group is seen", func() error {
 		if withRedis.families()["spillway_stream_group_lag_seconds"] == nil {
 			return fmt.Errorf("no spillway_stream_group_lag_seconds")
@@ -69,12 +69,12 @@ func allFamilies(t *testing.T) map[string]*dto.MetricFamily {
 var endings = []string{
 	"_total", "_seconds", "_bytes", "_info",
 	"_records", "_frames", "_partitions", "_sockets", "_connections", "_dead_letters", "_requests", "_entries", "_sublevels", "_warnings",
-	"_waiting", "_running", "_catching_up", "_limit", "_ready", "_successful", "_amplification",
+	"_waiting", "_running", "_catching_up", "_limit", "_ready", "_successful", "_shares", "_open", "_paused", "_dead", "_amplification",
 }
 
 // bounded are all labels there may be. Their values are fixed, but for those of
 // group, which are the consumer groups that other programs make, and of the build.
-var bounded = []string{"code", "reason", "lane", "type", "outcome", "op", "db", "group", "result", "level", "version", "commit", "go_version"}
+var bounded = []string{"code", "reason", "lane", "type", "outcome", "op", "db", "group", "result", "level", "endpoint", "class", "version", "commit", "go_version"}
 
 // TestMetrics holds every metric to the conventions, and asks for a place where
 // somebody sees it.

@@ -28,6 +28,8 @@ const (
 	testAppSecret   = "an app secret of the tests"
 	testVerifyToken = "a verify token of the tests"
 	testJWTSecret   = "a stream secret of the tests, 32 bytes"
+	// testSigningSecret is one for webhooks, of 24 bytes.
+	testSigningSecret = "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3"
 )
 
 // binary is the real program, built once.

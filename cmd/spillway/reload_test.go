@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"syscall"
 	"testing"
@@ -33,27 +34,13 @@ func TestReload(t *testing.T) {
 	if first, second := answer("the first secret"), answer("the second secret"); first != 200 || second != 403 {
 		t.Fatalf("answered %d and %d before the reload, want 200 and 403", first, second)
 	}
-	reload := func(logged string) {
-		t.Helper()
-		seen := strings.Count(p.logText(), logged)
-		if err := p.cmd.Process.Signal(syscall.SIGHUP); err != nil {
-			t.Fatal(err)
-		}
-		p.eventually(10*time.Second, "the log says "+logged, func() error {
-			if strings.Count(p.logText(), logged) == seen {
-				return fmt.Errorf("it does not")
-			}
-			return nil
-		})
-	}
-
 	write("the second secret, the first secret", "")
-	reload("reloaded")
+	p.reload("reloaded")
 	if first, second := answer("the first secret"), answer("the second secret"); first != 200 || second != 200 {
 		t.Errorf("answered %d and %d while rotating, want 200 twice", first, second)
 	}
 	write("a third secret", "no_such_key: 1\n")
-	reload("changed nothing")
+	p.reload("changed nothing")
 	if second, third := answer("the second secret"), answer("a third secret"); second != 200 || third != 403 {
 		t.Errorf("answered %d and %d after a bad file, want 200 and 403", second, third)
 	}
@@ -61,9 +48,38 @@ func TestReload(t *testing.T) {
 		t.Errorf("%v good and %v bad reloads are counted; want 1 and 1", ok, failed)
 	}
 	write("the second secret", "limits: {body: 1MiB}\n")
-	reload("need a restart")
+	p.reload("need a restart")
 	if first, second := answer("the first secret"), answer("the second secret"); first != 403 || second != 200 {
 		t.Errorf("answered %d and %d after the rotation, want 403 and 200", first, second)
+	}
+}
+
+// reload sends SIGHUP, and waits until the log says what came of it.
+func (p *process) reload(logged string) {
+	p.t.Helper()
+	seen := strings.Count(p.logText(), logged)
+	if err := p.cmd.Process.Signal(syscall.SIGHUP); err != nil {
+		p.t.Fatal(err)
+	}
+	p.eventually(10*time.Second, "the log says "+logged, func() error {
+		if strings.Count(p.logText(), logged) == seen {
+			return fmt.Errorf("it does not")
+		}
+		return nil
+	})
+}
+
+// TestEndpointsNeedNoRestart: other endpoints are no change that a reload leaves out.
+func TestEndpointsNeedNoRestart(t *testing.T) {
+	before := config.DefaultConfig()
+	after := before
+	after.Endpoints = []config.Endpoint{config.DefaultEndpoint()}
+	if !reflect.DeepEqual(unreloaded(before), unreloaded(after)) {
+		t.Error("an endpoint needs a restart")
+	}
+	after.Limits.Body++
+	if reflect.DeepEqual(unreloaded(before), unreloaded(after)) {
+		t.Error("a limit needs none")
 	}
 }
 

@@ -17,6 +17,7 @@ import (
 
 	"spillway/cmd/spillway/config"
 	"spillway/dispatch"
+	"spillway/dispatch/deliver"
 	"spillway/dispatch/stream"
 	"spillway/dispatch/trace"
 	"spillway/ingest"
@@ -47,6 +48,7 @@ type receiver struct {
 	log        *wal.Log
 	dispatcher *dispatch.Dispatcher
 	stream     *stream.Server
+	deliverer  *deliver.Deliverer
 	server     *ingest.Server
 	admin      *admin
 	// tracer is nil where nothing is traced.
@@ -86,6 +88,7 @@ func run(ctx context.Context, cfg config.Config, logger *slog.Logger, reloads *r
 	if !cfg.Paused {
 		start("dispatch", func() error { return r.dispatcher.Run(parts) })
 	}
+	start("deliver", func() error { return r.deliverer.Run(parts) })
 	r.stream.Start()
 	start("public listener", r.server.Serve)
 	start("admin listener", r.admin.serve)
@@ -123,7 +126,7 @@ func (r *receiver) wait(ctx context.Context) error {
 				r.logger.Error("reload changed nothing", "error", err)
 				continue
 			}
-			r.logger.Info("reloaded apps, secrets and certificates from the file; variables stay as they were at the start")
+			r.logger.Info("reloaded apps, secrets, endpoints and certificates from the file; variables stay as they were at the start")
 			if !reflect.DeepEqual(unreloaded(cfg), unreloaded(r.started)) {
 				r.logger.Warn("other settings have changed too: they need a restart")
 			}
@@ -165,6 +168,12 @@ func (r *receiver) open(ctx context.Context, cfg config.Config) (err error) {
 	if r.stream, err = stream.New(streaming, r.store, r.logger, registry); err != nil {
 		return err
 	}
+	if r.deliverer, err = deliver.New(deliverConfig(cfg), r.store, r.logger, registry); err != nil {
+		return err
+	}
+	if err := r.deliverer.Reload(deliverEndpoints(cfg)); err != nil {
+		return err
+	}
 	if r.dispatcher, err = dispatch.New(dispatching, r.log, r.store, r.logger, registry); err != nil {
 		return err
 	}
@@ -179,6 +188,7 @@ func (r *receiver) open(ctx context.Context, cfg config.Config) (err error) {
 		return err
 	}
 	r.admin.showLog(source)
+	r.admin.showDeliver(r.deliverer)
 	return nil
 }
 
@@ -226,6 +236,9 @@ func (r *receiver) reload(cfg config.Config) error {
 	if err := r.server.Reload(ingestConfig(cfg).Apps, ingestConfig(cfg).TLS); err != nil {
 		return err
 	}
+	if err := r.deliverer.Reload(deliverEndpoints(cfg)); err != nil {
+		return err
+	}
 	return r.stream.Reload(cfg.Stream.JWTSecret, cfg.Stream.JWTPublicKey)
 }
 
@@ -234,6 +247,7 @@ func unreloaded(cfg config.Config) config.Config {
 	cfg.Apps = nil
 	cfg.TLS.Cert, cfg.TLS.Key, cfg.TLS.ClientCA, cfg.TLS.ClientName = "", "", "", ""
 	cfg.Stream.JWTSecret, cfg.Stream.JWTPublicKey = "", ""
+	cfg.Endpoints = nil
 	return cfg
 }
 

@@ -45,8 +45,9 @@ A setting comes from its flag, else its variable (SPILLWAY_LISTEN for listen,
 SPILLWAY_LOG_RETAIN for log.retain), else the file, else its default. --dev makes
 the secrets on first use, keeps them in DATA/dev.env, and listens on loopback only.
 
-SIGHUP reads apps, secrets and certificates again. SIGTERM ends it in order, a
-second one at once. Exits 2 where the config is wrong, 3 where the disk failed.`,
+SIGHUP reads apps, secrets, endpoints and certificates again. SIGTERM ends it in
+order, a second one at once. Exits 2 where the config is wrong, 3 where the disk
+failed.`,
 		Example: `  spillway serve --dev
   spillway serve --config spillway.yaml
   SPILLWAY_APP_SECRET=… SPILLWAY_VERIFY_TOKEN=… SPILLWAY_JWT_SECRET=… spillway serve --listen :8080`,

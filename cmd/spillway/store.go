@@ -24,6 +24,7 @@ type eventStore interface {
 	store.Store
 	store.Feed
 	store.Contacts
+	store.Deliveries
 	// Window is the dedupe.window that what it holds was seen under.
 	Window() time.Duration
 	Close() error

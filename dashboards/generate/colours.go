@@ -30,7 +30,7 @@ var colours = map[string][]colour{
 	"outcome": {{"fresh", green}, {"duplicate", "light-blue"}, {"stale", yellow}, {"dead", red}},
 	"level":   {{"debug", "light-blue"}, {"info", green}, {"warn", yellow}, {"error", red}},
 	"reason":  {{"in_flight", yellow}, {"log|full", red}, {"overload|queue", "orange"}, {"stopping|closed", "light-blue"}, {"disk|failed", "dark-red"}},
-	"result":  {{"ok", green}, {"failed", red}},
+	"result":  {{"ok|delivered", green}, {"failed|gone", red}, {"retry", yellow}, {"refused", "orange"}},
 }
 
 // overrides colours the series of queries by the labels in their legends, and

@@ -11,6 +11,7 @@ func dispatchAndRedis() board {
 			{"Does the store answer?", storeCalls()},
 			{"Was anything lost, or done again?", repairs()},
 			{"Is Redis well? (Redis only: empty with the embedded store)", redis()},
+			{"Do endpoints hear of events? (outgoing webhooks: empty without endpoints)", endpoints()},
 			{"Do the consumer groups keep up? (Redis only: empty without groups)", groups()},
 			{"Is the embedded store well? (embedded only: empty with Redis)", embedded()},
 		},
@@ -18,9 +19,10 @@ func dispatchAndRedis() board {
 }
 
 const (
-	noRedis    = "embedded store: no Redis"
-	noGroups   = "no consumer groups"
-	noEmbedded = "Redis: no embedded store"
+	noRedis     = "embedded store: no Redis"
+	noGroups    = "no consumer groups"
+	noEmbedded  = "Redis: no embedded store"
+	noEndpoints = "no endpoints"
 )
 
 func dispatchHealth() []panel {
@@ -56,6 +58,7 @@ const whenDispatchRed = `
 - **Rewinds**: Redis lost writes, in a fail-over mostly. It mends itself. SpillwayRewinds
 - **Records lost**: page whoever owns the data. SpillwayGapRecords
 - **Redis warnings**: mend its settings. SpillwayRedisWarnings
+- **An endpoint of users** does not take events, "Oldest delivery that waits, by endpoint": it is theirs to mend. SpillwayEndpointFailing
 `
 
 func delivery() []panel {
@@ -146,6 +149,47 @@ func groups() []panel {
 			q("max by (group) (spillway_stream_group_lost_partitions{@})", "{{group}}")).
 			about("Partitions whose oldest events were trimmed before the group was given them. They are in the log for `log.retain`. SpillwayGroupLostEvents").
 			steady(red).empty(noGroups).size(12, 7),
+	}
+}
+
+// endpoints are one for all receivers, each of which delivers some partitions.
+func endpoints() []panel {
+	each := func(title, unit string, queries ...query) panel {
+		return series(title, unit, queries...).size(6, 7).empty(noEndpoints)
+	}
+	return []panel{
+		each("Requests by result", "reqps", q("sum by (result) (rate(spillway_deliver_requests_total{@}[@]))", "{{result}}")).
+			about("To all endpoints. retry: tried again later; refused: a dead delivery at once; gone: 410, which pauses the endpoint.").stacked(),
+		each("Requests that fail, by endpoint", "percentunit",
+			q(`sum by (endpoint) (rate(spillway_deliver_requests_total{@,result!="delivered"}[@]))
+  / (sum by (endpoint) (rate(spillway_deliver_requests_total{@}[@])) > 0)`, "{{endpoint}}")).
+			about("As a share of its requests. While its breaker is open there are few: probes alone. SpillwayEndpointFailing").
+			limits(step{0.1, yellow}, step{0.5, red}),
+		each("Status by endpoint", "reqps", q("sum by (endpoint, class) (rate(spillway_deliver_requests_total{@}[@]))", "{{endpoint}} {{class}}xx")).
+			about("0xx: no answer, since nothing listens, it took too long, or its address is not allowed."),
+		each("Time of a request: p50, p99, by endpoint", "s", quantiles("spillway_deliver_seconds", "endpoint")...).
+			about("Until the endpoint has answered. A slow one delays itself alone."),
+		each("Deliveries that wait, by endpoint", "short", q("sum by (endpoint) (spillway_deliver_waiting{@})", "{{endpoint}}")).
+			about("Put aside to be tried later, on all receivers: up to its max_waiting, beyond which the oldest are given up.").logScale(),
+		each("Oldest delivery that waits, by endpoint", "s", q("max by (endpoint) (spillway_deliver_oldest_seconds{@})", "{{endpoint}}")).
+			about("How long ago the first event that still waits was first tried. After retry_for it is given up. SpillwayEndpointFailing").
+			limits(step{300, yellow}, step{3600, red}),
+		each("Put aside, by endpoint", "eps", q("sum by (endpoint) (rate(spillway_deliver_parked_total{@}[@]))", "{{endpoint}}")).
+			about("Events that were not delivered as they came, and wait with their payload beside the cursor."),
+		each("Breaker open, by endpoint", "none", q("sum by (endpoint) (spillway_deliver_breaker_open{@})", "{{endpoint}}")).
+			about("Receivers that let an endpoint alone, since its requests fail, but for a probe now and then.").steady(yellow),
+		each("Paused, by endpoint", "none", q("max by (endpoint) (spillway_deliver_paused{@})", "{{endpoint}}")).
+			about("1 where nothing is sent, by `spillway deliver pause` or after a 410. SpillwayEndpointPaused").steady(yellow).size(4, 7),
+		each("Given up, by endpoint", "cps", q("sum by (endpoint) (rate(spillway_deliver_dead_total{@}[@]))", "{{endpoint}}")).
+			about("Deliveries that were refused, failed for retry_for, or were too many. SpillwayDeliveriesDead").steady(red).size(5, 7),
+		each("Dead deliveries kept, by endpoint", "short", q("max by (endpoint) (spillway_deliver_dead{@})", "{{endpoint}}")).
+			about("What was given up and is kept: `spillway deliver dead list` shows it, `dead retry` sends it again.").steady(yellow).size(5, 7),
+		each("Missed, by endpoint", "none", q("sum by (endpoint) (spillway_deliver_trimmed_total{@})", "{{endpoint}}")).
+			about("Times events were trimmed from a partition before the endpoint was told of them, since the starts.").steady(red).size(5, 7),
+		each("Leases lost", "none", q("sum by (instance) (increase(spillway_deliver_fenced_total{@}[15m]))", "{{instance}}")).
+			about("In 15 minutes: partitions found to be another receiver's, or the store to have gone back. Some are normal when receivers come and go. Events may be sent twice, with the same id.").size(5, 7),
+		each("Partitions delivered, by receiver", "none", q("sum by (instance) (spillway_deliver_shares{@})", "{{instance}}")).
+			about("Of all endpoints: each partition of each is one receiver's at a time. Fewer in all than endpoints times partitions, for longer than moments: some are nobody's.").size(5, 7),
 	}
 }
 

@@ -22,15 +22,16 @@ type Config struct {
 	// working directory.
 	Data string `yaml:"data"`
 	// Apps are the Meta apps whose webhooks are taken.
-	Apps      []App      `yaml:"apps"`
-	TLS       TLS        `yaml:"tls"`
-	Limits    Limits     `yaml:"limits"`
-	Log       Log        `yaml:"log"`
-	Redis     Redis      `yaml:"redis"`
-	Dedupe    Dedupe     `yaml:"dedupe"`
-	Contacts  Contacts   `yaml:"contacts"`
-	Stream    Stream     `yaml:"stream"`
-	Tracing   Tracing    `yaml:"tracing"`
+	Apps     []App    `yaml:"apps"`
+	TLS      TLS      `yaml:"tls"`
+	Limits   Limits   `yaml:"limits"`
+	Log      Log      `yaml:"log"`
+	Redis    Redis    `yaml:"redis"`
+	Dedupe   Dedupe   `yaml:"dedupe"`
+	Contacts Contacts `yaml:"contacts"`
+	Stream   Stream   `yaml:"stream"`
+	Tracing  Tracing  `yaml:"tracing"`
+	// Endpoints are told of events by outgoing webhooks.
 	Endpoints []Endpoint `yaml:"endpoints"`
 
 	// Dev is true where the secrets may be the ones of DATA/dev.env.
@@ -146,14 +147,6 @@ type Tracing struct {
 	Endpoint string `yaml:"endpoint"`
 	// Ratio of the events is traced.
 	Ratio float64 `yaml:"ratio" range:"0..1"`
-}
-
-// Endpoint is one receiver of outgoing webhooks.
-type Endpoint struct {
-	Name    string   `yaml:"name"`
-	URL     string   `yaml:"url"`
-	Secrets []string `yaml:"secrets" secret:"true"`
-	Events  []string `yaml:"events"`
 }
 
 // DefaultConfig is what holds where nothing is set. It lacks the secrets, and

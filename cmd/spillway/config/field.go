@@ -105,6 +105,8 @@ func parse(t reflect.Type, text string) (reflect.Value, error) {
 		*target, err = time.ParseDuration(text)
 	case *Size:
 		*target, err = ParseSize(text)
+	case *Rate:
+		*target, err = ParseRate(text)
 	case *[]string:
 		*target = split(text)
 	default:
@@ -160,6 +162,8 @@ func (f field) allowed() string {
 		return "a list of texts"
 	case string:
 		return "a text"
+	case Rate:
+		return "a rate such as 100/s or 50/m, from 1/m to 100000/s, or none for no limit"
 	case int:
 		what = "a whole number"
 	case float64:

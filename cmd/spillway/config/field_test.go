@@ -12,6 +12,9 @@ MCowBQYDK2VwAyEAGb9ECWmEzf6FQbrBZ9w7lshQhqowtrbLDFw4rXAxZuE=
 -----END PUBLIC KEY-----
 `
 
+// testSigningSecret is one for webhooks, of 24 bytes.
+const testSigningSecret = "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3"
+
 // textOf writes a number as the field reads it.
 func textOf(v reflect.Value, more int64) string {
 	if v.CanFloat() {
@@ -71,16 +74,18 @@ func TestExpand(t *testing.T) {
 // FuzzReadYAML shows that no file makes reading it panic, and that what is read
 // without a mistake stays within the ranges.
 func FuzzReadYAML(f *testing.F) {
-	for _, seed := range []string{"", "listen: :80", "apps: [{name: a}]", "log: {retain: 1h}", "a: &a [*a]", "? {a: b}\n: c", "- -", "\x00", "tls: !!map {}", "stream:\n  jwt_secret: |\n    x\n"} {
+	for _, seed := range []string{"", "listen: :80", "apps: [{name: a}]", "log: {retain: 1h}", "a: &a [*a]", "? {a: b}\n: c", "- -", "\x00", "tls: !!map {}", "stream:\n  jwt_secret: |\n    x\n",
+		"endpoints: [{name: a, headers: {b: c}, rate: 5/m, timeout: 3s}]"} {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, text string) {
 		l := &loader{config: DefaultConfig(), lookup: lookupIn([]string{"A=1"}), file: "f", origins: map[string]Origin{}}
 		l.readYAML([]byte(text))
-		for _, field := range fields(&l.config) {
+		for _, field := range l.fields() {
 			if !field.within(field.value) {
 				t.Errorf("%s is %v", field.key, field.value)
 			}
 		}
+		l.validate()
 	})
 }

@@ -63,7 +63,10 @@ func TestDefaultsNeedOnlySecrets(t *testing.T) {
 }
 
 func TestFileSetsEveryKey(t *testing.T) {
-	c := mustLoad(t, Options{File: "testdata/full.yaml", Environ: []string{"VERIFY=v", "PREVIOUS=previous${VERIFY}"}})
+	c := mustLoad(t, Options{File: "testdata/full.yaml", Environ: []string{
+		"VERIFY=v", "PREVIOUS=previous${VERIFY}", "SECRET=" + testSigningSecret}})
+	other := DefaultEndpoint()
+	other.Name, other.URL, other.Secrets, other.Rate = "other", "https://93.184.216.34", []string{testSigningSecret}, 0
 	want := Config{
 		Listen: "0.0.0.0:18080", Admin: "127.0.0.1:19090", Data: "/var/lib/spillway",
 		Apps: []App{
@@ -80,7 +83,14 @@ func TestFileSetsEveryKey(t *testing.T) {
 		Contacts: Contacts{TTL: 8760 * time.Hour},
 		Stream: Stream{JWTSecret: "of two\nlines", AllowedOrigins: []string{"https://example.com", "http://localhost:3000"},
 			Sockets: 10, SocketsPerToken: 5, Queue: 20, Retain: 30, RetainBytes: 40 * MiB},
-		Endpoints: []Endpoint{},
+		Endpoints: []Endpoint{{
+			Name: "crm_2", URL: "https://crm.example.com:8443/hook?key=v",
+			Secrets: []string{"whsec_" + testSigningSecret, "ICEiIyQlJicoKSorLC0uLzAxMjM0NTY3"},
+			Events:  []string{"message:new", "contact:*", "webhook:calls"}, PhoneNumberIDs: []string{"106540352242922", "0107"}, WABAIDs: []string{"102"},
+			Headers: map[string]string{"Authorization": "Bearer v", "X-Number": "007"},
+			Timeout: time.Second, Concurrency: 256, Rate: 50, RetryFor: 720 * time.Hour, Order: OrderNone, MaxWaiting: 10000000,
+			AllowNets: []string{"10.0.0.0/8", "fd00::5/128"},
+		}, other},
 	}
 	if !reflect.DeepEqual(c, want) {
 		t.Errorf("got  %+v\nwant %+v", c, want)
@@ -161,6 +171,31 @@ func TestVariableNames(t *testing.T) {
 	}
 }
 
+// TestColonsWithinBraces: message:new is a text, wherever it stands.
+func TestColonsWithinBraces(t *testing.T) {
+	read := func(item string) []string {
+		l := &loader{config: DefaultConfig(), lookup: lookupIn(nil), origins: map[string]Origin{}}
+		l.readYAML([]byte("endpoints: [{name: a, events: [" + item + ", last]}]\n"))
+		if len(l.mistakes) > 0 {
+			return nil
+		}
+		return l.config.Endpoints[0].Events
+	}
+	for item, want := range map[string]string{
+		"message:new": "message:new", "10.0.0.5:6379": "10.0.0.5:6379", "a:b:c": "a:b:c", "é:x": "é:x", "fd00::5/128": "fd00::5/128", "0x1:007": "0x1:007",
+		`"a:b"`: "a:b", "'a: b'": "a: b",
+	} {
+		if got := read(item); !slices.Equal(got, []string{want, "last"}) {
+			t.Errorf("%s is read as %q", item, got)
+		}
+	}
+	for _, item := range []string{"a: b", `"a":b`, `a:"b"`, "a :b", "a:{b: c}", "a:[b]"} {
+		if got := read(item); got != nil {
+			t.Errorf("%s is read as %q", item, got)
+		}
+	}
+}
+
 func TestWithoutSecrets(t *testing.T) {
 	c := mustLoad(t, Options{WithoutSecrets: true, Environ: []string{"SPILLWAY_LOG_FAILOVER_DIR=data/failover"}})
 	if len(c.Apps) > 0 || c.Stream.JWTSecret != "" || c.Log.FailoverDir != "data/failover" {
@@ -237,8 +272,11 @@ func TestValidateByHand(t *testing.T) {
 	}
 	c.Limits.Body, c.Redis.Partitions = 0, 101
 	c.Dev, c.Listen = true, ":8080"
+	e := DefaultEndpoint()
+	e.Name, e.URL, e.Secrets, e.Timeout = "a", "https://example.com", []string{testSigningSecret}, time.Hour
+	c.Endpoints = []Endpoint{e}
 	var mistakes Mistakes
-	if err := c.Validate(); !errors.As(err, &mistakes) || len(mistakes) != 3 {
-		t.Errorf("got %v, want three mistakes", err)
+	if err := c.Validate(); !errors.As(err, &mistakes) || len(mistakes) != 4 {
+		t.Errorf("got %v, want four mistakes", err)
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/url"
 	"path/filepath"
+	"reflect"
 	"regexp"
 	"strconv"
 	"strings"
@@ -20,7 +21,7 @@ import (
 // Validate gives all mistakes of a config that was made by hand, as Mistakes.
 func (c Config) Validate() error {
 	l := &loader{config: c}
-	for _, f := range fields(&l.config) {
+	for _, f := range l.fields() {
 		if !f.within(f.value) {
 			l.reject(f.key, fmt.Sprintf("%v is not allowed", f.value.Interface()), f.allowed())
 		}
@@ -35,19 +36,31 @@ func (c Config) Validate() error {
 	return nil
 }
 
-// reject reports a value, at the place it was written or else where the list
-// or section around it starts. A key that is known to be wrong is not reported
-// again.
-func (l *loader) reject(key, problem, allowed string) {
-	if l.mistakes.names(key) {
-		return
+// fields lists the settings with those of the endpoints, the one list with ranges.
+func (l *loader) fields() []field {
+	all := fields(&l.config)
+	for i := range l.config.Endpoints {
+		all = append(all, fieldsBelow(reflect.ValueOf(&l.config.Endpoints[i]).Elem(), fmt.Sprintf("endpoints[%d]", i))...)
 	}
+	return all
+}
+
+// reject reports a value. A key that is known to be wrong is not reported again.
+func (l *loader) reject(key, problem, allowed string) {
+	if !l.mistakes.names(key) {
+		l.add(key, l.origin(key), problem, allowed)
+	}
+}
+
+// origin is the place where a value was written, or else where the list or section
+// around it starts.
+func (l *loader) origin(key string) Origin {
 	origin, written := l.origins[key]
 	for path := key; !written && path != ""; {
 		path = path[:max(0, strings.LastIndexAny(path, ".["))]
 		origin, written = l.origins[path]
 	}
-	l.add(key, origin, problem, allowed)
+	return origin
 }
 
 // validate finds what no single value shows by itself.
@@ -61,15 +74,7 @@ func (l *loader) validate() {
 	l.checkRedis()
 	l.checkStream()
 	l.checkTracing()
-	l.refuseLaterFeatures()
-}
-
-// refuseLaterFeatures rejects settings whose features this version has not got.
-func (l *loader) refuseLaterFeatures() {
-	const problem = "is not available in this version"
-	if len(l.config.Endpoints) > 0 {
-		l.reject("endpoints", problem, "leave endpoints empty")
-	}
+	l.checkEndpoints()
 }
 
 func (l *loader) checkLimits() {
@@ -143,12 +148,17 @@ func (l *loader) checkAddress(key, address string) bool {
 func (l *loader) checkLoopback() {
 	for _, listener := range []struct{ key, address string }{{"listen", l.config.Listen}, {"admin", l.config.Admin}} {
 		host, _, err := net.SplitHostPort(listener.address)
-		ip := net.ParseIP(host)
-		if err == nil && host != "localhost" && (ip == nil || !ip.IsLoopback()) {
+		if err == nil && !isLoopback(host) {
 			l.reject(listener.key, strconv.Quote(listener.address)+" is reachable from outside, which --dev refuses",
 				"127.0.0.1, [::1] or localhost; or leave --dev out and set your own secrets")
 		}
 	}
+}
+
+// isLoopback reports whether a host is this machine, by its name.
+func isLoopback(host string) bool {
+	ip := net.ParseIP(host)
+	return host == "localhost" || ip != nil && ip.IsLoopback()
 }
 
 var appName = regexp.MustCompile(`^[A-Za-z0-9._-]{1,64}$`)

@@ -6,10 +6,13 @@ import (
 	"os"
 	"reflect"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/goccy/go-yaml"
 	"github.com/goccy/go-yaml/ast"
 	"github.com/goccy/go-yaml/parser"
+	"github.com/goccy/go-yaml/token"
+	"golang.org/x/net/http/httpguts"
 )
 
 // loader collects what the steps of Load find.
@@ -76,8 +79,11 @@ func (l *loader) addSyntax(text []byte, err error) {
 	}
 	allowed := ""
 	if lines := strings.Split(string(text), "\n"); origin.Line > 0 && origin.Line <= len(lines) {
-		if strings.Contains(lines[origin.Line-1], "${") {
+		switch line := lines[origin.Line-1]; {
+		case strings.Contains(line, "${"):
 			allowed = `within {} and [] write "${NAME}", with the quotes`
+		case strings.Contains(line, "*"):
+			allowed = `within {} and [] write "message:*" or "*", with the quotes`
 		}
 	}
 	l.add("", origin, problem, allowed)
@@ -102,19 +108,16 @@ func (l *loader) walk(node ast.Node, value reflect.Value, key string, tag reflec
 		l.walkSectionList(node, value, key)
 	case value.Kind() == reflect.Slice:
 		l.walkList(node, value, key, tag)
+	case value.Kind() == reflect.Map:
+		l.walkHeaders(node, value, key, tag)
 	default:
 		l.walkScalar(node, field{key: key, value: value, tag: tag})
 	}
 }
 
 func (l *loader) walkSection(node ast.Node, section reflect.Value, path string) {
-	var pairs []*ast.MappingValueNode
-	switch n := node.(type) {
-	case *ast.MappingNode:
-		pairs = n.Values
-	case *ast.MappingValueNode:
-		pairs = []*ast.MappingValueNode{n}
-	default:
+	pairs, ok := pairsOf(node)
+	if !ok {
 		l.add(path, l.at(node), "is not a section", "the keys "+strings.Join(keysOf(section.Type()), ", "))
 		return
 	}
@@ -133,6 +136,43 @@ func (l *loader) walkSection(node ast.Node, section reflect.Value, path string) 
 		}
 		first[name] = origin.Line
 		l.walk(pair.Value, section.FieldByIndex(member.Index), join(path, name), member.Tag)
+	}
+}
+
+// pairsOf are the keys of a section with their values; ok is false for what is none.
+func pairsOf(node ast.Node) (pairs []*ast.MappingValueNode, ok bool) {
+	switch n := node.(type) {
+	case *ast.MappingNode:
+		return n.Values, true
+	case *ast.MappingValueNode:
+		return []*ast.MappingValueNode{n}, true
+	}
+	return nil, false
+}
+
+// walkHeaders reads names with a text each. A null is an empty one: it is no default.
+func (l *loader) walkHeaders(node ast.Node, headers reflect.Value, key string, tag reflect.StructTag) {
+	pairs, ok := pairsOf(node)
+	if !ok {
+		l.add(key, l.at(node), "is not a section", headersAllowed)
+		return
+	}
+	headers.Set(reflect.MakeMap(headers.Type()))
+	first := map[string]int{}
+	for i, pair := range pairs {
+		name, origin := pair.Key.GetToken().Value, l.at(pair.Key)
+		if !httpguts.ValidHeaderFieldName(name) { // and may be a secret: it is not shown
+			l.add(fmt.Sprintf("%s[%d]", key, i), origin, "has a name that no header may have", headersAllowed)
+			continue
+		}
+		if line, doubled := first[strings.ToLower(name)]; doubled {
+			l.add(join(key, name), origin, fmt.Sprintf("stands on line %d already", line), "each header once")
+			continue
+		}
+		first[strings.ToLower(name)] = origin.Line
+		value := reflect.New(headers.Type().Elem()).Elem()
+		l.walk(pair.Value, value, join(key, name), tag)
+		headers.SetMapIndex(reflect.ValueOf(name), value)
 	}
 }
 
@@ -170,6 +210,9 @@ func (l *loader) walkSectionList(node ast.Node, list reflect.Value, key string) 
 	}
 	list.Set(reflect.MakeSlice(list.Type(), len(sequence.Values), len(sequence.Values)))
 	for i, item := range sequence.Values {
+		if section, ok := list.Index(i).Addr().Interface().(interface{ setDefaults() }); ok {
+			section.setDefaults()
+		}
 		l.walk(item, list.Index(i), fmt.Sprintf("%s[%d]", key, i), "")
 	}
 }
@@ -216,8 +259,28 @@ func scalar(node ast.Node) (string, bool) {
 		return n.Value.Value, true
 	case *ast.IntegerNode, *ast.FloatNode, *ast.BoolNode, *ast.InfinityNode, *ast.NanNode:
 		return n.GetToken().Value, true
+	case *ast.MappingNode:
+		if len(n.Values) == 1 && !n.IsFlowStyle {
+			return joined(n.Values[0])
+		}
 	}
 	return "", false
+}
+
+// joined gives a text such as message:new, which within {} the parser takes for a
+// section: it is none without a space behind the colon.
+func joined(pair *ast.MappingValueNode) (string, bool) {
+	key, colon, value := pair.Key.GetToken(), pair.Start.Position.Offset, pair.Value.GetToken()
+	for _, t := range []*token.Token{key, value} {
+		if t.Type == token.DoubleQuoteType || t.Type == token.SingleQuoteType {
+			return "", false
+		}
+	}
+	if colon != key.Position.Offset+utf8.RuneCountInString(key.Value) || value.Position.Offset != colon+1 {
+		return "", false
+	}
+	text, ok := scalar(pair.Value)
+	return key.Value + ":" + text, ok
 }
 
 func keysOf(section reflect.Type) []string {
