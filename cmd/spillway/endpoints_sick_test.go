@@ -193,7 +193,7 @@ func TestSickEndpoints(t *testing.T) {
 	storesOf(t, func(t *testing.T, env []string) {
 		t.Parallel()
 		const customers, pace, workers = 40, 25 * time.Millisecond, 8 // concurrency of an endpoint
-		messages := rounds(100, 2500)
+		messages := rounds(100, 1000)
 		well, file, m := newHearer(t), filepath.Join(t.TempDir(), "spillway.yaml"), newTold(t)
 		writeEndpoints(t, file, map[string]*hearer{"healthy": well}, "")
 		p := serveFile(t, t.TempDir(), file, env...)

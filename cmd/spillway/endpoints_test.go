@@ -130,15 +130,16 @@ func storesOf(t *testing.T, test func(t *testing.T, env []string)) {
 // the receiver, hears of every event in the end, and the others do not notice.
 func TestEndpointsHear(t *testing.T) {
 	storesOf(t, func(t *testing.T, env []string) {
+		t.Parallel()
 		data := t.TempDir()
 		hearers := map[string]*hearer{"down": newHearer(t), "well": newHearer(t), "limps": newHearer(t)}
 		hearers["down"].set(answers(http.StatusBadGateway))
 		hearers["limps"].set(limping())
 		p := serveWithEndpoints(t, data, "", hearers, env...)
 		p.eventually(time.Minute, "all shares are leased", func() error { return delivers(p, len(hearers)) })
-		const messages = 300
+		const messages, customers = 300, 150
 		for i := range messages {
-			if code := p.post(messageWebhook(fmt.Sprintf("wamid.%d", i), fmt.Sprint(15550001000+i%50), "hello")); code != 200 {
+			if code := p.post(messageWebhook(fmt.Sprintf("wamid.%d", i), fmt.Sprint(15550001000+i%customers), "hello")); code != 200 {
 				t.Fatalf("answered %d", code)
 			}
 			if i == messages/2 {
@@ -146,7 +147,7 @@ func TestEndpointsHear(t *testing.T) {
 				p = serveWithEndpoints(t, data, "", hearers, env...)
 			}
 		}
-		events := messages + 50 // each customer is a new contact
+		events := messages + customers // each is a new contact
 		p.eventually(2*time.Minute, "the one that is well has all", func() error { return heardAll(hearers["well"], events) })
 		p.eventually(2*time.Minute, "the one that limps has all", func() error { return heardAll(hearers["limps"], events) })
 		hearers["down"].set(answers(http.StatusOK))
