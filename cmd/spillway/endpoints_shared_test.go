@@ -20,7 +20,7 @@ const (
 	sharedPace = 10 * time.Millisecond
 	// unsettled bounds how long ago an event was heard that the store was not told of:
 	// the engine's 50 ms, and what a busy machine takes.
-	unsettled = 2 * time.Second
+	unsettled = 10 * time.Second
 )
 
 // shared is an endpoint that two receivers deliver to, a and b, each with a header

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -43,6 +44,13 @@ func TestHealth(t *testing.T) {
 	if err := p.cmd.Process.Signal(syscall.SIGSTOP); err != nil {
 		t.Fatal(err)
 	}
+	p.eventually(10*time.Second, "it stands still", func() error {
+		stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", p.cmd.Process.Pid))
+		if err == nil && !strings.Contains(string(stat), ") T ") {
+			err = fmt.Errorf("not stopped yet: %.40s", stat)
+		}
+		return err
+	})
 	began := time.Now()
 	got := spillway(t, "", "health", "--admin", p.admin)
 	if want := (outcome{exitFailure, "", "spillway: " + p.admin + " has not answered within 3s\n"}); got != want {
