@@ -138,7 +138,7 @@ func (s *shared) stopWorking(workers int) {
 		return nil
 	})
 	time.Sleep(time.Second)
-	s.signal(syscall.SIGSTOP)
+	s.process("a").freeze()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.faults = append(s.faults, fault{"a", since, time.Now()})

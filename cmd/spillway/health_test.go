@@ -1,14 +1,12 @@
 package main
 
 import (
-	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 )
@@ -41,16 +39,7 @@ func TestHealth(t *testing.T) {
 		t.Setenv("SPILLWAY_ADMIN", "")
 	}
 
-	if err := p.cmd.Process.Signal(syscall.SIGSTOP); err != nil {
-		t.Fatal(err)
-	}
-	p.eventually(10*time.Second, "it stands still", func() error {
-		stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", p.cmd.Process.Pid))
-		if err == nil && !strings.Contains(string(stat), ") T ") {
-			err = fmt.Errorf("not stopped yet: %.40s", stat)
-		}
-		return err
-	})
+	p.freeze()
 	began := time.Now()
 	got := spillway(t, "", "health", "--admin", p.admin)
 	if want := (outcome{exitFailure, "", "spillway: " + p.admin + " has not answered within 3s\n"}); got != want {

@@ -188,6 +188,27 @@ func (p *process) eventually(within time.Duration, what string, check func() err
 	}
 }
 
+// freeze stops the process, until SIGCONT; it returns once every thread stands still,
+// which is some time after the signal was sent.
+func (p *process) freeze() {
+	p.t.Helper()
+	if err := p.cmd.Process.Signal(syscall.SIGSTOP); err != nil {
+		p.t.Fatal(err)
+	}
+	p.eventually(10*time.Second, "all threads stand still", func() error {
+		threads, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", p.cmd.Process.Pid))
+		if err != nil || len(threads) == 0 {
+			return fmt.Errorf("%d threads, %w", len(threads), err)
+		}
+		for _, thread := range threads {
+			if stat, err := os.ReadFile(thread); err == nil && !strings.Contains(string(stat), ") T ") {
+				return fmt.Errorf("%.40s", stat)
+			}
+		}
+		return nil
+	})
+}
+
 // kill ends the process as a power cut would, as far as a process can feel it.
 func (p *process) kill() {
 	_ = p.cmd.Process.Signal(syscall.SIGKILL)
