@@ -231,9 +231,9 @@ func endpointAt(name, url string) Endpoint {
 
 func (r *rig) eventually(what string, holds func() bool) {
 	r.t.Helper()
-	for deadline := time.Now().Add(30 * time.Second); !holds(); time.Sleep(5 * time.Millisecond) {
+	for deadline := time.Now().Add(2 * time.Minute); !holds(); time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(deadline) {
-			r.t.Fatalf("not within half a minute: %s", what)
+			r.t.Fatalf("not within two minutes: %s", what)
 		}
 	}
 }
