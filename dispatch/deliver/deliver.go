@@ -22,7 +22,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"regexp"
 	"slices"
 	"sync"
 	"time"
@@ -91,17 +90,14 @@ type Endpoint struct {
 	MaxWaiting int
 }
 
-var nameForm = regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}$`)
-
 // Validate names what is wrong with the fields that are not the sender's.
 func (e Endpoint) Validate() error {
-	var errs []error
+	errs := []error{store.ValidateEndpoint(e.Name)}
 	check := func(ok bool, format string, args ...any) {
 		if !ok {
 			errs = append(errs, fmt.Errorf(format, args...))
 		}
 	}
-	check(nameForm.MatchString(e.Name), "name %q: allowed are 1 to 64 letters, digits, - and _", e.Name)
 	check(e.Concurrency >= 1, "concurrency %d: must be 1 at least", e.Concurrency)
 	check(e.Rate >= 0, "rate %v: must not be negative", e.Rate)
 	check(e.RetryFor > 0, "retry_for %s: must be above 0", e.RetryFor)

@@ -41,7 +41,7 @@ type share struct {
 	// stop is closed where it is to end in order, done when it has.
 	stop, done chan struct{}
 	news       chan struct{} // holds one: the stream may have more
-	results    chan *job     // has room for all that may be under way
+	results    chan *job     // what workers have done; read until underWay is 0
 
 	// What follows is its goroutine's own.
 	cursor, read store.Place
